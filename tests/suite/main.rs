@@ -1,0 +1,29 @@
+//! Every test that runs a program of minirun, one file a program or subcommand.
+//!
+//! libtest cannot skip a test at run time, so this is a `harness = false` test on libtest-mimic: a test
+//! that this host cannot run returns [`common::skip`] with the reason, is counted as ignored, and is
+//! listed with its reason at the end. The last test checks that the whole run left nothing behind.
+
+mod common;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let before = common::leftovers::Snapshot::take();
+    let trials: Vec<Trial> = [Vec::new()].into_iter().flatten().collect();
+    let everything = args.filter.is_none();
+    let conclusion = libtest_mimic::run(&args, trials);
+    if args.list || !everything {
+        return conclusion.exit_code();
+    }
+    common::report_skipped();
+    common::remove_run_dir();
+    let last = libtest_mimic::run(&args, vec![before.trial()]);
+    if conclusion.has_failed() {
+        conclusion.exit_code()
+    } else {
+        last.exit_code()
+    }
+}
