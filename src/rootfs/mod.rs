@@ -18,5 +18,10 @@
 //! | `staging` | the whole tree or none |
 //! | `glob` | `*` and `?` |
 
+mod elf;
 mod glob;
+mod layout;
+mod ld_conf;
+mod libraries;
 mod manifest;
+mod shebang;
