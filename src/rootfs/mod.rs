@@ -19,9 +19,204 @@
 //! | `glob` | `*` and `?` |
 
 mod elf;
+mod from_dir;
+mod from_tar;
 mod glob;
+mod host;
 mod layout;
 mod ld_conf;
 mod libraries;
 mod manifest;
+mod output;
 mod shebang;
+mod staging;
+mod tree;
+
+use crate::error::{Context, Error, Result};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Where the content of a root filesystem comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The host's own programs, as rootfs/manifest.toml says.
+    Host,
+    /// A copy of a directory.
+    Dir(PathBuf),
+    /// A tar archive, plain or compressed with gzip.
+    Tar(PathBuf),
+}
+
+impl Source {
+    /// What the argument of `--from` names: a directory, or else an archive.
+    ///
+    /// # Errors
+    /// If there is nothing at that path or it cannot be looked at.
+    pub fn from_arg(path: impl Into<PathBuf>) -> Result<Source> {
+        let path = path.into();
+        let meta = fs::metadata(&path).context(|| format!("cannot read {}", path.display()))?;
+        match meta.is_dir() {
+            true => Ok(Source::Dir(path)),
+            false => Ok(Source::Tar(path)),
+        }
+    }
+}
+
+/// What a build put into the tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Programs copied from the host; 0 for other sources.
+    pub programs: usize,
+    /// Shared libraries, loaders among them, copied from the host; 0 for other sources.
+    pub libraries: usize,
+    /// All regular files in the tree, hard links counted once.
+    pub files: u64,
+    /// The sum of the sizes of those files, in bytes.
+    pub bytes: u64,
+    /// What is not in the tree though it was wanted or in the source.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Something that is not in the tree, and the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// A program's name or a path.
+    pub what: String,
+    /// Why, as the end of "WHAT was left out: …".
+    pub why: String,
+}
+
+/// The directories a container's own filesystems are mounted on.
+const MOUNT_POINTS: [&str; 3] = ["proc", "sys", "dev"];
+
+/// Builds a root filesystem at `output`, whole or not at all; `replace` says that a root filesystem there
+/// may be replaced.
+///
+/// # Errors
+/// If `output` exists (an empty directory does not count), cannot be made, or is to be replaced but is no
+/// root filesystem; if the source cannot be read or the disk is full. `output` is then as it was.
+pub fn build(output: &Path, source: &Source, replace: bool) -> Result<Report> {
+    let output = &output::absolute(output)?;
+    if output::is_occupied(output) {
+        output::allow_replacement(output, source, replace)?;
+    }
+    let staging = staging::Staging::beside(output)?;
+    let mut tree = tree::Tree::new(staging.path())?;
+    let (mut programs, mut libraries) = (0, 0);
+    match source {
+        Source::Host => {
+            let counts = host::fill(&mut tree, &manifest::Manifest::builtin()?)?;
+            (programs, libraries) = (counts.programs, counts.libraries);
+        }
+        Source::Dir(path) => from_dir::fill(&mut tree, path, staging.path())?,
+        Source::Tar(path) => from_tar::fill(&mut tree, path)?,
+    }
+    if tree.exists(Path::new("manifest.json")) && !tree.exists(Path::new("usr")) {
+        return Err(Error::new("this is an image of layers, not a root filesystem")
+            .hint("`docker export CONTAINER > rootfs.tar` makes the right kind of archive, not `docker save`"));
+    }
+    // Layers and hand-made trees often lack them, and a container cannot start without.
+    for name in MOUNT_POINTS.map(Path::new) {
+        if !tree.exists(name) {
+            tree.directory(name, tree::Meta::root(0o755))?;
+        }
+    }
+    tree.finish()?;
+    check(staging.path())?;
+    staging.publish(output, replace)?;
+    Ok(Report {
+        programs,
+        libraries,
+        files: tree.files,
+        bytes: tree.bytes,
+        left_out: tree.left_out,
+    })
+}
+
+/// The default root filesystem of a store, `<store>/rootfs/default`, built from the host if it is absent;
+/// the report if it was built now. Of several processes that ask at once, one builds and the others wait.
+///
+/// # Errors
+/// Those of [`build`], and of [`check`] if a broken one is there.
+pub fn ensure_default(store_root: &Path) -> Result<(PathBuf, Option<Report>)> {
+    let default = store_root.join("rootfs").join("default");
+    if output::is_occupied(&default) {
+        return check(&default).map(|()| (default, None));
+    }
+    default_path(store_root)?;
+    let directory = store_root.join("rootfs");
+    let lock = File::open(&directory).context(|| format!("cannot open {}", directory.display()))?;
+    // Where there are no locks (some network filesystems) both build, and one's rename loses.
+    let _ = lock.lock();
+    if !output::is_occupied(&default)
+        && let Some(report) = build_unless_built(&default)?
+    {
+        return Ok((default, Some(report)));
+    }
+    check(&default).map(|()| (default, None))
+}
+
+/// The place of a store's default root filesystem, `<store>/rootfs/default`. The directory it will be in
+/// exists afterwards.
+///
+/// # Errors
+/// If that directory cannot be made.
+pub fn default_path(store_root: &Path) -> Result<PathBuf> {
+    let directory = store_root.join("rootfs");
+    fs::create_dir_all(&directory)
+        .context(|| format!("cannot create {}", directory.display()))
+        .map_err(output::suggest_another)?;
+    Ok(directory.join("default"))
+}
+
+/// `None` if somebody else was faster.
+fn build_unless_built(default: &Path) -> Result<Option<Report>> {
+    match build(default, &Source::Host, false) {
+        Err(_) if output::is_occupied(default) => Ok(None),
+        built => built.map(Some),
+    }
+}
+
+/// Can a container use this directory as its root filesystem?
+///
+/// # Errors
+/// If it is absent, not a directory, or lacks a directory that a container mounts something on; the hint
+/// says how to make one that is right.
+pub fn check(root: &Path) -> Result<()> {
+    let shown = root.display();
+    let make = || format!("`minirun rootfs build --output {shown}` makes one");
+    match fs::metadata(root) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => {
+            let error = Error::new(format!("the root filesystem {shown} is not a directory"));
+            return Err(error.hint(format!(
+                "unpack an archive with `minirun rootfs build --from {shown}`"
+            )));
+        }
+        Err(error) => {
+            let absent = error.kind() == std::io::ErrorKind::NotFound;
+            let error = Err(error).context(|| format!("cannot use the root filesystem {shown}"));
+            return error.map_err(|error: Error| if absent { error.hint(make()) } else { error });
+        }
+    }
+    // As the container will see it: /proc as a symlink would be a mount point somewhere else.
+    let present =
+        |name: &&str| fs::symlink_metadata(root.join(name)).is_ok_and(|meta| meta.is_dir());
+    let missing: Vec<String> = MOUNT_POINTS
+        .iter()
+        .filter(|name| !present(name))
+        .map(|name| format!("/{name}"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let directories = missing
+        .iter()
+        .map(|name| format!(" {shown}{name}"))
+        .collect::<String>();
+    let what = format!(
+        "the root filesystem {shown} has no directory {}",
+        missing.join(", ")
+    );
+    Err(Error::new(what).hint(format!("`mkdir{directories}`, or {}", make())))
+}
