@@ -67,7 +67,7 @@ impl Copy<'_> {
             if found.dev() != self.device {
                 let why =
                     "another filesystem is mounted there; only the empty directory was copied";
-                self.tree.leave_out(path.display().to_string(), why);
+                self.tree.leave_out(format!("/{}", path.display()), why);
                 return Ok(());
             }
             return self.entries(source, path);
@@ -78,7 +78,7 @@ impl Copy<'_> {
                 _ if kind.is_fifo() => "a fifo",
                 _ => "a device node: a container gets its own /dev",
             };
-            self.tree.leave_out(path.display().to_string(), why);
+            self.tree.leave_out(format!("/{}", path.display()), why);
             return Ok(());
         }
         if let Some(existing) = self.copied.get(&identity) {
@@ -111,7 +111,7 @@ impl Copy<'_> {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EACCES | Errno::EPERM | Errno::ENOENT | Errno::ELOOP) => {
                 let why = format!("cannot be read: {error}");
-                self.tree.leave_out(path.display().to_string(), why);
+                self.tree.leave_out(format!("/{}", path.display()), why);
                 Ok(())
             }
             _ => Err(error).context(|| format!("cannot copy {}", path.display())),

@@ -117,11 +117,14 @@ impl<R: Read> Read for Source<'_, R> {
 fn add(tree: &mut Tree, source: &mut Source<impl Read>) -> Result<()> {
     let named = source.entry.path_bytes().into_owned();
     let named_path = Path::new(OsStr::from_bytes(&named));
-    let name = named_path.display().to_string();
     let Some(path) = inside(named_path) else {
-        tree.leave_out(name, "its name leads out of the tree");
+        tree.leave_out(
+            named_path.display().to_string(),
+            "its name leads out of the tree",
+        );
         return Ok(());
     };
+    let name = format!("/{}", path.display());
     let header = source.entry.header();
     let number = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
     let time = header

@@ -111,9 +111,15 @@ pub fn build(output: &Path, source: &Source, replace: bool) -> Result<Report> {
         Source::Dir(path) => from_dir::fill(&mut tree, path, staging.path())?,
         Source::Tar(path) => from_tar::fill(&mut tree, path)?,
     }
-    if tree.exists(Path::new("manifest.json")) && !tree.exists(Path::new("usr")) {
-        return Err(Error::new("this is an image of layers, not a root filesystem")
-            .hint("`docker export CONTAINER > rootfs.tar` makes the right kind of archive, not `docker save`"));
+    if let Source::Dir(path) | Source::Tar(path) = source
+        && tree.exists(Path::new("manifest.json"))
+        && !tree.exists(Path::new("usr"))
+    {
+        let what = format!(
+            "{} is an image of layers, not a root filesystem",
+            path.display()
+        );
+        return Err(Error::new(what).hint("`docker export CONTAINER > rootfs.tar` makes the right kind of archive, not `docker save`"));
     }
     // Layers and hand-made trees often lack them, and a container cannot start without.
     for name in MOUNT_POINTS.map(Path::new) {

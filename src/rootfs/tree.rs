@@ -57,8 +57,7 @@ pub(super) struct Tree {
 }
 
 const SETUID_SETGID: u32 = 0o6000;
-const WHY_NO_SETUID: &str = "minirun containers run with no_new_privs, so the bits would do nothing inside; \
-     on the host they would be a way to root";
+const WHY_NO_SETUID: &str = "containers run with no_new_privs, where it does nothing; on the host it would be a way to root";
 const WHY_NOT_OWNED: &str =
     "this user namespace has no number for the owner, so whoever builds the tree owns it";
 

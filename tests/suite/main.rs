@@ -5,6 +5,8 @@
 //! listed with its reason at the end. The last test checks that the whole run left nothing behind.
 
 mod common;
+mod rootfs_build;
+mod rootfs_from;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -12,7 +14,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     let before = common::leftovers::Snapshot::take();
-    let trials: Vec<Trial> = [Vec::new()].into_iter().flatten().collect();
+    let trials: Vec<Trial> = [rootfs_build::all(), rootfs_from::all()]
+        .into_iter()
+        .flatten()
+        .collect();
     let everything = args.filter.is_none();
     let conclusion = libtest_mimic::run(&args, trials);
     if args.list || !everything {

@@ -104,10 +104,13 @@ fn left_out(all: &[LeftOut]) -> String {
     reasons.into_iter().map(paragraph).collect()
 }
 
-/// A size in MiB, or KiB if it is small.
+/// A size with the unit that people would use for it.
 fn size(bytes: u64) -> String {
-    match bytes as f64 / 1024.0 {
-        kib if kib < 1024.0 => format!("{kib:.0} KiB"),
-        kib => format!("{:.1} MiB", kib / 1024.0),
+    const KIB: f64 = 1024.0;
+    match bytes as f64 {
+        1.0 => "1 byte".into(),
+        bytes if bytes < KIB => format!("{bytes} bytes"),
+        bytes if bytes < KIB * KIB => format!("{:.0} KiB", bytes / KIB),
+        bytes => format!("{:.1} MiB", bytes / KIB / KIB),
     }
 }
