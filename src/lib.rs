@@ -1,14 +1,42 @@
-//! The library of minirun, a container runtime to learn from.
+//! The library of minirun, a container runtime to learn from. The command is `src/bin/minirun/`.
 //!
-//! Read it in this order; each module is one idea and has its lesson:
+//! Each module is one idea. Read them in this order:
 //!
 //! | module | what it is | lesson |
 //! |---|---|---|
-//! | [`rootfs`] | what a root filesystem is; making one and checking one | 3 |
-//! | [`error`] | one error type: what, why, what to do | 6 |
+//! | [`launch`] | from a plan to a running container: clone3, the steps of the child, exec | 5, the runtime |
+//! | [`namespace`] | which of the kernel's tables a container has copies of | 2, namespaces |
+//! | [`rootfs`] | what a root filesystem is; making one and checking one | 3, the root filesystem |
+//! | [`inside`] | paths inside a root filesystem, which must not lead out of it | 3 |
+//! | [`volume`] | directories of the host that a container sees | 3 |
+//! | [`user`] | who the program runs as | 6, rootless |
+//! | [`cgroup`] | limits: cgroup v2, and v1 behind the same type | 4, cgroups |
+//! | [`supervise`] | what the parent does meanwhile: signals, the terminal, the end | 5 |
+//! | [`container`] | the life of a container: create, start, stop, delete | 5 |
+//! | [`record`], [`store`], [`claim`] | what is kept about it, and who may change it | 5 |
+//! | [`process`] | which process is meant | 1, processes |
+//! | [`name`], [`units`], [`home`] | what people type | 5 |
+//! | [`error`] | one error type: what, why, what to do | 5 |
+//! | [`sys`] | the system calls that no crate wraps; the one home of `unsafe` | 5 |
 
+pub mod cgroup;
+pub mod claim;
+pub mod container;
 pub mod error;
 mod hints;
+pub mod home;
+pub mod inside;
+pub mod launch;
+pub mod name;
+pub mod namespace;
+pub mod process;
+pub mod record;
 pub mod rootfs;
+pub mod store;
+pub mod supervise;
+pub mod sys;
+pub mod units;
+pub mod user;
+pub mod volume;
 
 pub use error::{Context, Error, Result};

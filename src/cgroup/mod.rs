@@ -1,0 +1,304 @@
+//! Control groups: what a container may use. Lesson: 4, cgroups.
+//!
+//! A cgroup is a directory: making it makes the group, writing to its files sets limits, and removing it
+//! removes the group. cgroup v2 has one tree of them for all controllers; v1 has a tree for each controller,
+//! so that a container there has several directories. [`Cgroup`] hides the difference. All of minirun's
+//! directories are called `<mount point>/minirun/<id>`, and it touches no others.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | make, join, ask and remove a container's cgroup |
+//! | `hierarchy.rs` | which trees this host has, and which controllers are where |
+//! | `limits.rs` | the limits, and which file takes which value |
+
+mod hierarchy;
+mod limits;
+
+pub use hierarchy::{Hierarchy, Version, hierarchies};
+pub use limits::Limits;
+
+use crate::process::ProcessId;
+use crate::record::NotInForce;
+use crate::{Context, Error, Result, sys};
+use hierarchy::no_permission;
+use limits::Setting;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The directory, in each hierarchy, that holds the cgroups of all containers.
+const PARENT: &str = "minirun";
+
+/// The cgroup of a container: one directory on v2, one for each controller with a limit on v1.
+#[derive(Debug, Default)]
+pub struct Cgroup {
+    dirs: Vec<Dir>,
+}
+
+#[derive(Debug)]
+struct Dir {
+    version: Version,
+    /// v1: all controllers of the tree, as in `cpu,cpuacct`.
+    controllers: String,
+    path: PathBuf,
+}
+
+/// What a container sees of its own cgroup under /sys/fs/cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// Nothing: it has none.
+    None,
+    /// Its cgroup v2.
+    V2,
+    /// A directory for each of these v1 trees, named after its controllers, as in `cpu,cpuacct`.
+    V1(Vec<String>),
+}
+
+/// How a process gets into a [`Cgroup`].
+#[derive(Debug)]
+pub enum Join {
+    /// v2: it is born there, by `CLONE_INTO_CGROUP` with this directory.
+    AtBirth(OwnedFd),
+    /// v1: it writes `0` to each of these `tasks` files. For a process of one thread that does the same
+    /// as writing to `cgroup.procs`, without the 11 ms that the latter waits for all other threads of the
+    /// host (an RCU grace period in the kernel's `cgroup_procs_write_start`).
+    ByItself(Vec<OwnedFd>),
+}
+
+impl Cgroup {
+    /// Makes the cgroup `id` and sets the limits. What the host does not let us limit is in the list.
+    pub fn create(id: &str, limits: &Limits) -> (Cgroup, Vec<NotInForce>) {
+        let mut cgroup = Cgroup::default();
+        let mut not_in_force = Vec::new();
+        let hierarchies = hierarchies().unwrap_or_default();
+        for setting in limits.settings() {
+            if let Err(error) = cgroup.set(&hierarchies, id, &setting) {
+                not_in_force.push(NotInForce {
+                    limit: setting.limit.to_owned(),
+                    why: error.to_string(),
+                    hint: error.hint_text().map(str::to_owned),
+                });
+            }
+        }
+        // On v2 a cgroup is worth having without any limit: it counts, freezes and kills.
+        if let Some(v2) = hierarchies.iter().find(|h| h.version == Version::V2)
+            && hierarchies.iter().all(|h| h.version == Version::V2)
+        {
+            cgroup.dir_in(v2, id).ok();
+        }
+        (cgroup, not_in_force)
+    }
+
+    /// The cgroup `id` as an earlier process left it, with the directories that are still there.
+    pub fn find(id: &str) -> Cgroup {
+        let hierarchies = hierarchies().unwrap_or_default();
+        let dirs = hierarchies.iter().map(|h| Dir::of(h, id));
+        Cgroup {
+            dirs: dirs.filter(|dir| dir.path.is_dir()).collect(),
+        }
+    }
+
+    /// The directories, for people and tests to look into.
+    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.dirs.iter().map(|dir| dir.path.as_path())
+    }
+
+    /// Sets one limit: makes the directory where it is missing, then writes the files.
+    fn set(&mut self, hierarchies: &[Hierarchy], id: &str, setting: &Setting) -> Result<()> {
+        let limit = setting.limit;
+        let Some(hierarchy) = hierarchies.iter().find(|h| h.has(setting.controller)) else {
+            return Err(Error::new(format!(
+                "this host has no {} cgroup controller",
+                setting.controller
+            ))
+            .hint("/proc/cgroups shows what the kernel has; it may be switched off on its command line (cgroup_disable=, or cgroup_enable=memory on a Raspberry Pi)"));
+        };
+        if hierarchy.version == Version::V2 {
+            hierarchy.enable_below(setting.controller, &hierarchy.mount_point)?;
+        }
+        let dir = self.dir_in(hierarchy, id)?;
+        if hierarchy.version == Version::V2 {
+            let parent = dir.parent().expect("it is below PARENT");
+            hierarchy.enable_below(setting.controller, parent)?;
+        }
+        for (file, value) in setting.files(hierarchy.version) {
+            match write_once(&dir.join(file), &value) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && setting.is_swap() => {
+                    return no_swap_accounting();
+                }
+                result => {
+                    result.context(|| format!("cannot write {value} to {limit} limit {file}"))?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory of the cgroup in a hierarchy, made if it is missing.
+    fn dir_in(&mut self, hierarchy: &Hierarchy, id: &str) -> Result<PathBuf> {
+        let Dir { path: dir, .. } = Dir::of(hierarchy, id);
+        if self.dirs().any(|known| known == dir) {
+            return Ok(dir);
+        }
+        let cannot = || format!("cannot make the cgroup {}", dir.display());
+        loop {
+            match fs::create_dir(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => break,
+                // No parent yet, or another container has just ended and taken it along.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    match fs::create_dir(hierarchy.mount_point.join(PARENT)) {
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        made => made.context(cannot).map_err(no_permission)?,
+                    }
+                }
+                made => {
+                    made.context(cannot).map_err(no_permission)?;
+                    break;
+                }
+            }
+        }
+        self.dirs.push(Dir::of(hierarchy, id));
+        Ok(dir)
+    }
+
+    /// What a new process needs in order to get into the cgroup.
+    ///
+    /// # Errors
+    /// If a directory or a file of the cgroup cannot be opened.
+    pub fn join(&self) -> Result<Join> {
+        let open = |path: PathBuf, flags: OFlag| {
+            open(&path, flags | OFlag::O_CLOEXEC, Mode::empty())
+                .context(|| format!("cannot open {}", path.display()))
+        };
+        if let [dir] = self.dirs.as_slice()
+            && dir.version == Version::V2
+        {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+            return Ok(Join::AtBirth(open(dir.path.clone(), flags)?));
+        }
+        let tasks = self
+            .dirs()
+            .map(|dir| open(dir.join("tasks"), OFlag::O_WRONLY));
+        Ok(Join::ByItself(tasks.collect::<Result<_>>()?))
+    }
+
+    /// What the container will see of it.
+    pub fn view(&self) -> View {
+        match self.dirs.first().map(|dir| dir.version) {
+            None => View::None,
+            Some(Version::V2) => View::V2,
+            Some(Version::V1) => View::V1(
+                self.dirs
+                    .iter()
+                    .map(|dir| dir.controllers.clone())
+                    .collect(),
+            ),
+        }
+    }
+
+    /// How many processes the kernel killed because the memory limit was reached: `oom_kill` in
+    /// `memory.events` (v2) or `memory.oom_control` (v1).
+    pub fn oom_kills(&self) -> u64 {
+        let files = self
+            .dirs()
+            .flat_map(|dir| ["memory.events", "memory.oom_control"].map(|file| dir.join(file)));
+        files
+            .filter_map(|file| fs::read_to_string(file).ok())
+            .filter_map(|text| {
+                let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+                line?.parse().ok()
+            })
+            .next()
+            .unwrap_or(0)
+    }
+
+    /// Kills whatever is still in the cgroup, and removes it; if it was the last one, its parent as well.
+    ///
+    /// # Errors
+    /// If a directory is still in use after two seconds.
+    pub fn remove(&self) -> Result<()> {
+        for dir in self.dirs() {
+            remove_tree(dir)
+                .context(|| format!("cannot remove the cgroup {}", dir.display()))
+                .map_err(|error| {
+                    error.hint("a process in it does not die: see its cgroup.procs; the next command tries again")
+                })?;
+            if let Some(parent) = dir.parent() {
+                fs::remove_dir(parent).ok(); // fails as long as it holds other containers
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Dir {
+    fn of(hierarchy: &Hierarchy, id: &str) -> Dir {
+        Dir {
+            version: hierarchy.version,
+            controllers: hierarchy.controllers.join(","),
+            path: hierarchy.mount_point.join(PARENT).join(id),
+        }
+    }
+}
+
+/// One write(2), whose result is the kernel's verdict on the value: a buffered writer would only learn of
+/// a refusal in a flush that nobody checks.
+fn write_once(file: &Path, value: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(file)?;
+    match file.write(value.as_bytes())? {
+        written if written == value.len() => Ok(()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+/// Without a file for swap there is nothing to limit, unless the host has swap all the same.
+fn no_swap_accounting() -> Result<()> {
+    let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
+    match swaps.lines().count() {
+        0 | 1 => Ok(()), // the heading
+        _ => Err(Error::new("this kernel does not account for swap")
+            .hint("boot with swapaccount=1, or switch the host's swap off: a container over its memory limit is swapped out instead of stopped")),
+    }
+}
+
+/// Removes a cgroup and those that the container made below it.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    let mut patience = 200; // of 10 ms
+    loop {
+        match fs::remove_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && patience > 0 => {
+                kill_all(dir);
+                std::thread::sleep(Duration::from_millis(10));
+                patience -= 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Kills the processes of a cgroup. `cgroup.kill` (v2, Linux 5.14) does it in one step; elsewhere one by
+/// one, again and again until the list is empty, because they may be forking.
+fn kill_all(dir: &Path) {
+    if write_once(&dir.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    for pid in pids.lines().filter_map(|line| line.parse().ok()) {
+        if let Some(pidfd) = ProcessId::of(Pid::from_raw(pid)).and_then(|p| p.pidfd()) {
+            sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
+        }
+    }
+}

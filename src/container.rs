@@ -1,0 +1,438 @@
+//! The life of a container: create, start, stop, delete. Lesson: 5, the runtime.
+//!
+//! ```text
+//!            create            start                process 1 ends
+//! (nothing) ───────▶ created ─────────▶ running ───────────────────▶ stopped
+//!                       │      start ▲     │ a step of the launch fails
+//!                       │            └─────┴────────────────────────▶ failed
+//!                       └──────────────── delete ───────────────────▶ (nothing)
+//! ```
+//!
+//! Whoever starts a container stays its parent until it ends, and holds its claim ([`crate::claim`]).
+
+use crate::cgroup::Cgroup;
+use crate::claim::Claim;
+use crate::launch::{self, Launched, Spec};
+use crate::name::Name;
+use crate::namespace::Namespaces;
+use crate::process::ProcessId;
+use crate::record::{Network, NotInForce, Record, Run, Status};
+use crate::store::Store;
+use crate::supervise::{self, Signals};
+use crate::volume::Volume;
+use crate::{Context, Error, Result, inside, rootfs, sys, user};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+/// What a container's PATH is if nobody says otherwise: Docker's.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The record of a new container, not yet in a store. `command` is the text that a person sees; what runs
+/// is in `config.args`, or `command` in a shell.
+pub fn new_record(name: &Name, root: &Path, command: &str) -> Record {
+    Record {
+        name: name.to_string(),
+        rootfs: root.to_owned(),
+        command: command.to_owned(),
+        status: Status::Created,
+        created_at: Some(now()),
+        id: Some(new_id(name.as_str())),
+        config: crate::record::Config::default(),
+        run: None,
+        unknown: serde_json::Map::new(),
+    }
+}
+
+/// The shell of a root filesystem: `/bin/bash`, or `/bin/sh` where that is absent.
+pub fn shell(root: &Path) -> &'static str {
+    match inside::is_executable(root, "/bin/bash") {
+        true => "/bin/bash",
+        false => "/bin/sh",
+    }
+}
+
+/// The record of a container.
+///
+/// # Errors
+/// If there is no such container; the hint says what could have been meant.
+pub fn find(store: &Store, name: &Name) -> Result<Record> {
+    store
+        .find(name)?
+        .ok_or_else(|| no_such_container(store, name))
+}
+
+/// A container that has been started and whose end nobody has seen yet.
+pub struct Running<'a> {
+    store: &'a Store,
+    record: Record,
+    cgroup: Cgroup,
+    launched: Launched,
+    signals: Signals,
+    _claim: Claim, // held until it has ended and everything is cleaned up
+    /// Limits that were asked for and that this host did not let us set.
+    pub not_in_force: Vec<NotInForce>,
+}
+
+/// How a container ended.
+#[derive(Debug)]
+pub struct End {
+    /// The program's own exit status, or 128 + signal.
+    pub exit_code: u8,
+    /// How many of its processes the kernel killed at the memory limit.
+    pub oom_kills: u64,
+    /// The memory limit, bytes.
+    pub memory: Option<u64>,
+}
+
+/// Starts a container and returns once its program runs.
+///
+/// # Errors
+/// If there is no such container, if it runs already, or if the launch fails; in the last case the record
+/// says `failed`, and why.
+pub fn start<'a>(store: &'a Store, name: &Name, strict: bool) -> Result<Running<'a>> {
+    let record = find(store, name)?;
+    let claim = claim(store, name)?;
+    start_claimed(store, record, claim, strict)
+}
+
+/// Adds a record and starts the container: `run`.
+///
+/// # Errors
+/// As [`Store::insert`] and [`start`].
+pub fn run(store: &Store, record: Record) -> Result<Running<'_>> {
+    let name: Name = record.name.parse()?;
+    let claim = claim(store, &name)?;
+    store.insert(&record)?;
+    start_claimed(store, record, claim, false)
+}
+
+fn start_claimed(
+    store: &Store,
+    mut record: Record,
+    claim: Claim,
+    strict: bool,
+) -> Result<Running<'_>> {
+    let id = record
+        .id
+        .get_or_insert_with(|| new_id(&record.name))
+        .clone();
+    let remove = record.config.remove;
+    let started = (|| {
+        let signals = Signals::hold()?;
+        let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits);
+        match prepare_and_launch(&record, &cgroup, &not_in_force, strict) {
+            Ok(launched) => Ok((signals, cgroup, not_in_force, launched)),
+            Err(error) => {
+                cgroup.remove().ok(); // the error to report is the one that came first
+                Err(error)
+            }
+        }
+    })();
+    let (signals, cgroup, not_in_force, launched) = match started {
+        Ok(started) => started,
+        Err(error) if remove => {
+            store.remove(&record.name)?;
+            return Err(error);
+        }
+        Err(error) => {
+            let why = error.to_string();
+            store.update(&record.name, |record| {
+                record.status = Status::Failed;
+                record.run = Some(Run {
+                    error: Some(why),
+                    ..Run::default()
+                });
+            })?;
+            return Err(error);
+        }
+    };
+    let run = Run {
+        process: ProcessId::of(launched.pid),
+        started_at: Some(now()),
+        not_in_force: not_in_force.clone(),
+        ..Run::default()
+    };
+    store.update(&record.name, |record| {
+        record.id = Some(id);
+        record.status = Status::Running;
+        record.run = Some(run);
+    })?;
+    Ok(Running {
+        store,
+        record,
+        cgroup,
+        launched,
+        signals,
+        _claim: claim,
+        not_in_force,
+    })
+}
+
+fn prepare_and_launch(
+    record: &Record,
+    cgroup: &Cgroup,
+    not_in_force: &[NotInForce],
+    strict: bool,
+) -> Result<Launched> {
+    let config = &record.config;
+    if let Some(limit) = not_in_force.first().filter(|_| strict || config.strict) {
+        let error = Error::because(
+            format!("the {} limit cannot be set", limit.limit),
+            &limit.why,
+        );
+        let hint = limit.hint.clone().unwrap_or_default();
+        return Err(error.hint(format!(
+            "{hint}; without --strict the container starts unlimited"
+        )));
+    }
+    let root = record.rootfs.as_path();
+    rootfs::check(root)?;
+    let volumes = config
+        .volumes
+        .iter()
+        .map(|text| Volume::parse(text, Path::new("/")))
+        .collect::<Result<Vec<_>>>()?;
+    for volume in &volumes {
+        volume.prepare(root)?;
+    }
+    let account = user::look_up(config.user.as_deref(), root)?;
+    let terminal = supervise::terminal_size();
+    let hostname = config.hostname.as_deref().unwrap_or(&record.name);
+    let args = match &config.args {
+        Some(args) => args.clone(),
+        None => vec![shell(root).into(), "-c".into(), record.command.clone()],
+    };
+    let plan = launch::plan(Spec {
+        root,
+        args: &args,
+        env: environment(config, hostname, &account.home, terminal.is_some()),
+        hostname,
+        workdir: Path::new(config.workdir.as_deref().unwrap_or("/")),
+        account: &account,
+        volumes: &volumes,
+        read_only: config.read_only,
+        namespaces: Namespaces {
+            network: config.network == Network::None,
+            user: !geteuid().is_root(),
+        },
+        terminal,
+        cgroup_view: cgroup.view(),
+        join: cgroup.join()?,
+    })?;
+    launch::launch(&plan)
+}
+
+/// What the program finds in its environment: Docker's variables, then those that were asked for.
+fn environment(
+    config: &crate::record::Config,
+    hostname: &str,
+    home: &str,
+    terminal: bool,
+) -> Vec<String> {
+    let mut env = vec![
+        PATH.to_owned(),
+        format!("HOSTNAME={hostname}"),
+        format!("HOME={home}"),
+        "container=minirun".to_owned(),
+    ];
+    if terminal {
+        let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".into());
+        env.push(format!("TERM={term}"));
+    }
+    for entry in &config.env {
+        let name = entry.split('=').next().unwrap_or(entry);
+        env.retain(|other| other.split('=').next() != Some(name));
+        env.push(entry.clone());
+    }
+    env
+}
+
+impl Running<'_> {
+    /// Waits for the end of the container, records it, and cleans up.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait, or the record cannot be written.
+    pub fn wait(self) -> Result<End> {
+        let exit_code = supervise::wait(self.launched, &self.signals)?;
+        let oom_kills = self.cgroup.oom_kills();
+        if self.record.config.remove {
+            self.cgroup.remove()?;
+            self.store.remove(&self.record.name)?;
+        } else {
+            // First what would be lost if we were killed now.
+            self.store.update(&self.record.name, |record| {
+                record.status = Status::Stopped;
+                if let Some(run) = &mut record.run {
+                    run.process = None;
+                    run.finished_at = Some(now());
+                    run.exit_code = Some(exit_code);
+                    run.oom_kills = oom_kills;
+                }
+            })?;
+            self.cgroup.remove()?;
+        }
+        Ok(End {
+            exit_code,
+            oom_kills,
+            memory: self.record.config.limits.memory,
+        })
+    }
+}
+
+/// Ends a running container: SIGTERM, and SIGKILL after `patience`. Returns whether it was running.
+///
+/// # Errors
+/// If there is no such container, or it may not be signalled.
+pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
+    let record = find(store, name)?;
+    let Some(pidfd) = record.process().and_then(ProcessId::pidfd) else {
+        return Ok(false);
+    };
+    let cannot = || format!("cannot signal the container {name}");
+    for (signal, patience) in [
+        (Signal::SIGTERM, patience),
+        (Signal::SIGKILL, Duration::from_secs(10)),
+    ] {
+        sys::pidfd_send_signal(pidfd.as_fd(), signal).context(cannot)?;
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, timeout).context(cannot)? > 0 {
+            // Whoever started it now records how it ended; if nobody does, we find out below.
+            drop(claim(store, name)?);
+            return Ok(true);
+        }
+    }
+    Err(Error::new(format!("the container {name} does not die"))
+        .hint("one of its processes waits in the kernel (state D in `ps`), perhaps for a disk or a network filesystem"))
+}
+
+/// Removes a container that is not running; also a file in the store that is no record.
+///
+/// # Errors
+/// If there is no such container, if it runs, or if it belongs to somebody else.
+pub fn delete(store: &Store, name: &Name) -> Result<()> {
+    let known = store.names()?.iter().any(|known| known == name.as_str());
+    if !known {
+        return Err(no_such_container(store, name));
+    }
+    let _claim = claim(store, name)?;
+    if let Ok(Some(record)) = store.find(name) {
+        clean_up(&record)?;
+    }
+    store.remove(name.as_str())
+}
+
+/// Finds the containers whose parent died before it had cleaned up, and does it in its place: their
+/// processes end, their cgroups go, and their records say `stopped`. Every command begins with this.
+pub fn reconcile(store: &Store) {
+    for name in Claim::names(store) {
+        // What cannot be cleaned up now, for want of permission, will be by the next who can.
+        let Ok(name) = name.parse::<Name>() else {
+            continue;
+        };
+        if let Ok(Some(claim)) = Claim::take(store, name.as_str()) {
+            take_over(store, &name, &claim).ok();
+        }
+    }
+}
+
+/// The claim on a container that is not running and that nobody else works on.
+fn claim(store: &Store, name: &Name) -> Result<Claim> {
+    let patience = Instant::now() + Duration::from_secs(5);
+    loop {
+        if let Some(claim) = Claim::take(store, name.as_str())? {
+            take_over(store, name, &claim)?;
+            return Ok(claim);
+        }
+        if let Some(record) = store.find(name)?
+            && let Some(process) = record.process().filter(|process| process.is_alive())
+        {
+            return Err(Error::new(format!(
+                "the container {name} is running (process {})",
+                process.pid
+            ))
+            .hint(format!("end it first: `minirun stop {name}`")));
+        }
+        if Instant::now() > patience {
+            return Err(Error::new(format!(
+                "another minirun is working on the container {name}"
+            ))
+            .hint("wait until it is done, and try again"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Finishes what a dead holder of the claim left.
+fn take_over(store: &Store, name: &Name, claim: &Claim) -> Result<()> {
+    let Ok(Some(record)) = store.find(name) else {
+        return Ok(());
+    };
+    if !claim.abandoned && record.status != Status::Running {
+        return Ok(());
+    }
+    clean_up(&record)?;
+    if record.config.remove {
+        return store.remove(name.as_str());
+    }
+    if record.status == Status::Running {
+        store.update(name.as_str(), |record| {
+            record.status = Status::Stopped;
+            if let Some(run) = &mut record.run {
+                run.process = None; // and nobody can know its exit status any more
+                run.finished_at = Some(now());
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Ends the processes of a container that has no parent any more, and removes its cgroups.
+fn clean_up(record: &Record) -> Result<()> {
+    if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
+        sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(2000u16)).ok();
+    }
+    match &record.id {
+        Some(id) => Cgroup::find(id).remove(),
+        None => Ok(()),
+    }
+}
+
+/// Says what could have been meant: a similar name, or the store of root or of the user behind sudo.
+fn no_such_container(store: &Store, name: &Name) -> Error {
+    let error = Error::new(format!(
+        "no such container: {name} (in the store {})",
+        store.home().display()
+    ));
+    if let Some(elsewhere) = crate::home::elsewhere(store, name) {
+        return error.hint(elsewhere);
+    }
+    let names = store.names().unwrap_or_default();
+    let similar = names
+        .iter()
+        .map(|known| (strsim::jaro_winkler(known, name.as_str()), known))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    match similar {
+        Some((_, known)) => error.hint(format!("did you mean {known}?")),
+        None => error.hint(format!(
+            "`minirun list` shows what there is; `minirun create {name}` makes it"
+        )),
+    }
+}
+
+/// RFC 3339, in UTC, to the second.
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+/// The name, and enough random digits that no two stores of this host use one cgroup.
+fn new_id(name: &str) -> String {
+    format!("{name}-{:012x}", sys::random() >> 16)
+}

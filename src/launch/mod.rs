@@ -1,0 +1,133 @@
+//! The launch: from a plan to a running container. Lesson: 5, the runtime.
+//!
+//! ```text
+//! parent                                   child, born by clone3 in its namespaces
+//! ------                                   ----------------------------------------
+//! plan: everything the child needs
+//! clone3 ─────────────────────────────────▶ takes the steps of the plan, one by one
+//! maps the ids (user namespace only), "go" ▶
+//!                        ◀───────────────── its terminal, if it has one
+//!                        ◀───────────────── the step that failed; or, after exec, end of file
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `plan.rs` | what is to be done, as data |
+//! | `step.rs` | each step, and the system calls in it |
+//! | `line.rs` | what parent and child tell each other |
+//! | `mod.rs` | clone3, and both sides of it |
+
+mod line;
+mod plan;
+mod step;
+
+pub use plan::{Plan, Spec, plan};
+pub(crate) use step::Step;
+pub use step::User;
+
+use crate::{Error, Result, hints, namespace, sys};
+use line::Message;
+use nix::errno::Errno;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A container whose program runs.
+pub struct Launched {
+    /// Its process 1, as the host sees it.
+    pub pid: Pid,
+    /// Readable when process 1 has ended.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Launches a container; returns once its program runs.
+///
+/// # Errors
+/// If a step fails: which one, and why. The child has ended then, and been waited for.
+pub fn launch(plan: &Plan) -> Result<Launched> {
+    let (ours, childs) = line::pair()?;
+    let flags = plan.namespaces.clone_flags();
+    let born_in = plan.born_in.as_ref().map(|dir| dir.as_fd());
+    // SAFETY: the child only takes the steps of the plan, none of which allocates or locks, and then
+    // ends by exec or exit_now.
+    #[allow(unsafe_code)]
+    let (pid, pidfd) = match unsafe { sys::clone3(flags, born_in) } {
+        Ok(sys::Clone::Child) => child(plan, childs),
+        Ok(sys::Clone::Parent { pid, pidfd }) => (pid, pidfd),
+        Err(errno) => return Err(cannot_clone(plan, errno)),
+    };
+    drop(childs); // so that the end of the child is the end of the line
+    let told = match plan.namespaces.user {
+        true => namespace::map_ourselves_to_root(pid).and_then(|()| line::send_go(&ours)),
+        false => Ok(()),
+    };
+    match told.and_then(|()| hear(plan, &ours)) {
+        Ok(terminal) => Ok(Launched {
+            pid,
+            pidfd,
+            terminal,
+        }),
+        Err(error) => {
+            drop(ours); // a child that still waits sees it and ends
+            sys::pidfd_send_signal(pidfd.as_fd(), nix::sys::signal::Signal::SIGKILL).ok();
+            waitpid(pid, None).ok();
+            Err(error)
+        }
+    }
+}
+
+/// The child's whole life until exec.
+fn child(plan: &Plan, line: OwnedFd) -> ! {
+    let line = line.as_fd();
+    for (number, step) in plan.steps.iter().enumerate() {
+        if let Err(errno) = step.run(line) {
+            line::send_failure(line, number, errno);
+            break;
+        }
+    }
+    sys::exit_now(i32::from(Error::RUNTIME_FAILED))
+}
+
+/// Listens to the child until it runs its program.
+fn hear(plan: &Plan, line: &OwnedFd) -> Result<Option<OwnedFd>> {
+    let mut terminal = None;
+    loop {
+        match line::receive(line)? {
+            Message::Terminal(master) => terminal = Some(master),
+            Message::Failed(step, errno) => return Err(step_failed(plan, step, errno)),
+            Message::End => return Ok(terminal),
+        }
+    }
+}
+
+fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
+    let Some(step) = plan.steps.get(number) else {
+        return Error::new("the child process named a step that is not in the plan");
+    };
+    let error = Error::os(format!("cannot {step} in the container"), errno);
+    let error = match hints::for_step(step, errno, plan.namespaces.user) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    };
+    match (step, errno) {
+        (Step::Exec(_), Errno::ENOENT) => error.exit_with(Error::NOT_FOUND),
+        (Step::Exec(_), _) => error.exit_with(Error::NOT_EXECUTABLE),
+        _ => error,
+    }
+}
+
+fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
+    let error = Error::os(
+        "cannot create the container's namespaces with clone3",
+        errno,
+    );
+    match errno {
+        Errno::ENOSYS => error.hint("minirun needs Linux 5.12 or newer; a sandbox around it may also hide clone3"),
+        _ if plan.namespaces.user => namespace::restricted(error),
+        Errno::EPERM => error.hint("root lacks CAP_SYS_ADMIN here: is this inside a container? Start that one privileged, or run minirun as an ordinary user"),
+        Errno::ENOSPC => error.hint("a limit in /proc/sys/user (max_pid_namespaces, max_mnt_namespaces, …) is reached"),
+        _ => error,
+    }
+}

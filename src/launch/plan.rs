@@ -1,0 +1,288 @@
+//! The plan of a launch: everything that the child will need, made while it is still allowed to allocate.
+//! Lesson: 5, the runtime.
+
+use super::step::{Exec, Mount, Step, Terminal, User, WorkDir};
+use crate::cgroup::{Join, View};
+use crate::namespace::Namespaces;
+use crate::sys::CStringArray;
+use crate::user::Account;
+use crate::volume::Volume;
+use crate::{Error, Result};
+use nix::mount::MsFlags;
+use nix::sys::stat::Mode;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What is to be launched, in the terms of whoever launches it.
+pub struct Spec<'a> {
+    /// The directory that becomes `/`.
+    pub root: &'a Path,
+    /// The program and its arguments.
+    pub args: &'a [String],
+    /// The whole environment, `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// The host name inside.
+    pub hostname: &'a str,
+    /// The directory that the program starts in.
+    pub workdir: &'a Path,
+    /// Who the program runs as.
+    pub account: &'a Account,
+    /// Bind mounts, whose destinations exist.
+    pub volumes: &'a [Volume],
+    /// The root filesystem cannot be written to.
+    pub read_only: bool,
+    /// Which namespaces are new.
+    pub namespaces: Namespaces,
+    /// A terminal of this size; without it the program has our standard streams.
+    pub terminal: Option<libc::winsize>,
+    /// What of its cgroup the container sees under /sys/fs/cgroup.
+    pub cgroup_view: View,
+    /// How it gets into its cgroup.
+    pub join: Join,
+}
+
+/// What clone3 is told, and what the child then does, in order.
+pub struct Plan {
+    pub(super) namespaces: Namespaces,
+    /// The cgroup v2 directory to be born in.
+    pub(super) born_in: Option<std::os::fd::OwnedFd>,
+    pub(super) steps: Vec<Step>,
+}
+
+/// Paths of /proc and /sys that tell too much about the host, or let one change it: the lists of the OCI
+/// runtimes' default configuration (`runc spec`).
+const MASKED: [&std::ffi::CStr; 11] = [
+    c"proc/acpi",
+    c"proc/asound",
+    c"proc/kcore",
+    c"proc/keys",
+    c"proc/latency_stats",
+    c"proc/sched_debug",
+    c"proc/scsi",
+    c"proc/timer_list",
+    c"proc/timer_stats",
+    c"sys/devices/virtual/powercap",
+    c"sys/firmware",
+];
+const READ_ONLY: [&std::ffi::CStr; 5] = [
+    c"proc/bus",
+    c"proc/fs",
+    c"proc/irq",
+    c"proc/sys",
+    c"proc/sysrq-trigger",
+];
+
+/// Turns a specification into the list of steps.
+///
+/// # Errors
+/// If a text contains a zero byte, or there is no command.
+pub fn plan(spec: Spec) -> Result<Plan> {
+    let in_user_namespace = spec.namespaces.user;
+    let root = c_string(spec.root.as_os_str().as_bytes())?;
+    let mut steps = vec![Step::DieWithParent];
+
+    // Who and where it is.
+    if in_user_namespace {
+        steps.push(Step::AwaitIdMaps);
+    }
+    let born_in = match spec.join {
+        Join::AtBirth(dir) => Some(dir),
+        Join::ByItself(tasks) => {
+            if !tasks.is_empty() {
+                steps.push(Step::JoinCgroups(tasks));
+            }
+            None
+        }
+    };
+    // Only now, so that the cgroup just joined is the root of what it sees.
+    steps.push(Step::NewCgroupNamespace);
+    steps.push(Step::NewSession);
+
+    // What it sees.
+    steps.push(Step::PrivateMounts);
+    steps.push(Step::BindRoot(root.clone()));
+    steps.push(Step::EnterRoot(root));
+    steps.push(Step::Umask(Mode::empty()));
+    steps.push(mount(c"proc", "proc", MsFlags::MS_NODEV | NO_PROGRAMS, "")?);
+    add_dev(&mut steps, in_user_namespace)?;
+    let tmp = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    steps.push(mount(c"tmpfs", "tmp", tmp, "mode=1777")?);
+    if in_user_namespace && !spec.namespaces.network {
+        steps.push(Step::BindSys);
+    } else {
+        let flags = MsFlags::MS_NODEV | MsFlags::MS_RDONLY | NO_PROGRAMS;
+        steps.push(mount(c"sysfs", "sys", flags, "")?);
+        add_cgroup_view(&mut steps, &spec.cgroup_view)?;
+    }
+    for volume in spec.volumes {
+        let destination = volume.destination.strip_prefix("/");
+        let destination = destination.unwrap_or(&volume.destination);
+        steps.push(Step::Volume(super::step::Volume {
+            source: c_string(volume.source.as_os_str().as_bytes())?,
+            destination: c_string(destination.as_os_str().as_bytes())?,
+            read_only: volume.read_only,
+        }));
+    }
+    steps.extend(MASKED.map(Step::MaskedPath));
+    steps.extend(READ_ONLY.map(Step::ReadOnlyPath));
+    if let Some(size) = spec.terminal {
+        let owner = spec.account.user.uid;
+        steps.push(Step::Terminal(Terminal { size, owner }));
+    }
+
+    // The host disappears.
+    steps.push(Step::PivotRoot);
+    steps.push(Step::DetachOldRoot);
+
+    // What is left to set up from inside.
+    steps.push(Step::HostName(spec.hostname.to_owned()));
+    if spec.namespaces.network {
+        steps.push(Step::LoopbackUp);
+    }
+    steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
+    steps.push(Step::WorkDir(workdir(spec.workdir)?));
+    if spec.read_only {
+        steps.push(Step::ReadOnlyRoot);
+    }
+    let groups = spec.account.user.groups.clone();
+    steps.push(Step::User(User {
+        groups: groups.filter(|_| !in_user_namespace),
+        ..spec.account.user.clone()
+    }));
+    if spec.account.user.uid != 0 {
+        steps.push(Step::DieWithParent); // a change of user made the kernel forget it
+    }
+    steps.push(Step::DefaultSignals);
+    steps.push(Step::CloseFiles);
+    steps.push(Step::Exec(exec(spec.args, spec.env)?));
+    Ok(Plan {
+        namespaces: spec.namespaces,
+        born_in,
+        steps,
+    })
+}
+
+/// For filesystems that hold no programs.
+const NO_PROGRAMS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC);
+
+/// A /dev with what every program may expect, and nothing of the host's hardware: the devices and links
+/// that the OCI runtime specification asks for (config-linux.md, "Default Devices").
+fn add_dev(steps: &mut Vec<Step>, in_user_namespace: bool) -> Result<()> {
+    let dev = MsFlags::MS_NOSUID | MsFlags::MS_STRICTATIME;
+    steps.push(mount(c"tmpfs", "dev", dev, "mode=755,size=64k")?);
+    for (path, host, major, minor) in [
+        (c"dev/null", c"/dev/null", 1, 3),
+        (c"dev/zero", c"/dev/zero", 1, 5),
+        (c"dev/full", c"/dev/full", 1, 7),
+        (c"dev/random", c"/dev/random", 1, 8),
+        (c"dev/urandom", c"/dev/urandom", 1, 9),
+        (c"dev/tty", c"/dev/tty", 5, 0),
+    ] {
+        steps.push(match in_user_namespace {
+            true => Step::BindDevice(host, path),
+            false => Step::Device(path, major, minor),
+        });
+    }
+    steps.push(Step::Link(c"dev/fd", c"/proc/self/fd"));
+    steps.push(Step::Link(c"dev/stdin", c"/proc/self/fd/0"));
+    steps.push(Step::Link(c"dev/stdout", c"/proc/self/fd/1"));
+    steps.push(Step::Link(c"dev/stderr", c"/proc/self/fd/2"));
+    steps.push(Step::Link(c"dev/ptmx", c"pts/ptmx"));
+    // Group 5 is `tty` everywhere; a user namespace with one mapped group does not have it.
+    let pts = match in_user_namespace {
+        true => "newinstance,ptmxmode=0666,mode=0620",
+        false => "newinstance,ptmxmode=0666,mode=0620,gid=5",
+    };
+    let no_devices = MsFlags::MS_NODEV | NO_PROGRAMS;
+    for (kind, path, flags, options) in [
+        (c"devpts", "dev/pts", NO_PROGRAMS, pts),
+        (c"tmpfs", "dev/shm", no_devices, "mode=1777,size=64m"),
+        (c"mqueue", "dev/mqueue", no_devices, ""),
+    ] {
+        steps.push(Step::MakeDir(c_string(path)?));
+        steps.push(mount(kind, path, flags, options)?);
+    }
+    Ok(())
+}
+
+/// The container's own cgroup under /sys/fs/cgroup, read-only, so that programs inside can read their
+/// limits.
+fn add_cgroup_view(steps: &mut Vec<Step>, view: &View) -> Result<()> {
+    let flags = MsFlags::MS_NODEV | MsFlags::MS_RDONLY | NO_PROGRAMS;
+    match view {
+        View::None => {}
+        View::V2 => steps.push(mount(c"cgroup2", "sys/fs/cgroup", flags, "")?),
+        View::V1(controllers) => {
+            let tmpfs = MsFlags::MS_NODEV | NO_PROGRAMS;
+            steps.push(mount(
+                c"tmpfs",
+                "sys/fs/cgroup",
+                tmpfs,
+                "mode=755,size=64k",
+            )?);
+            for names in controllers {
+                let path = format!("sys/fs/cgroup/{names}");
+                steps.push(Step::MakeDir(c_string(path.as_str())?));
+                steps.push(mount(c"cgroup", &path, flags, names)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn mount(
+    kind: &'static std::ffi::CStr,
+    target: &str,
+    flags: MsFlags,
+    options: &str,
+) -> Result<Step> {
+    Ok(Step::Mount(Mount {
+        kind,
+        target: c_string(target)?,
+        flags,
+        options: c_string(options)?,
+    }))
+}
+
+fn workdir(path: &Path) -> Result<WorkDir> {
+    let mut ancestors = path
+        .ancestors()
+        .map(|dir| c_string(dir.as_os_str().as_bytes()))
+        .collect::<Result<Vec<_>>>()?;
+    ancestors.reverse();
+    Ok(WorkDir {
+        ancestors,
+        path: c_string(path.as_os_str().as_bytes())?,
+    })
+}
+
+fn exec(args: &[String], env: Vec<String>) -> Result<Exec> {
+    let Some(command) = args.first().filter(|command| !command.is_empty()) else {
+        return Err(Error::new("there is no command to run")
+            .hint("name one after `--`, for example `minirun run -- /bin/sh`"));
+    };
+    let search_path = env.iter().find_map(|entry| entry.strip_prefix("PATH="));
+    let candidates = match command.contains('/') {
+        true => vec![c_string(command.as_str())?],
+        false => search_path
+            .unwrap_or_default()
+            .split(':')
+            .map(|dir| c_string(format!("{dir}/{command}")))
+            .collect::<Result<_>>()?,
+    };
+    let all = |texts: &[String]| -> Result<CStringArray> {
+        let texts = texts.iter().map(|text| c_string(text.as_str()));
+        Ok(CStringArray::new(texts.collect::<Result<_>>()?))
+    };
+    Ok(Exec {
+        command: command.clone(),
+        candidates,
+        argv: all(args)?,
+        envp: all(&env)?,
+    })
+}
+
+fn c_string(text: impl Into<Vec<u8>>) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new("a text for the kernel contains a zero byte"))
+}

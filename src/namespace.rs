@@ -1,0 +1,99 @@
+//! Namespaces: which of the kernel's global tables a container has its own copy of. Lesson: 2, namespaces.
+
+use crate::{Context, Error, Result};
+use nix::errno::Errno;
+use nix::unistd::{Pid, getegid, geteuid};
+use std::fs;
+use std::io::Write;
+
+/// The namespaces that are new for a container: namespaces(7). PID, mount, UTS, IPC and cgroup always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespaces {
+    /// network_namespaces(7): no interface but `lo`.
+    pub network: bool,
+    /// user_namespaces(7): root inside is the calling user outside.
+    pub user: bool,
+}
+
+impl Namespaces {
+    /// The `CLONE_NEW*` flags for clone3(2). The cgroup namespace is not among them: its root is the
+    /// cgroup that its maker is in, and only the child, once it has joined its own, is in the right one.
+    pub fn clone_flags(self) -> u64 {
+        let mut flags =
+            libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+        if self.network {
+            flags |= libc::CLONE_NEWNET;
+        }
+        if self.user {
+            flags |= libc::CLONE_NEWUSER;
+        }
+        flags as u64
+    }
+}
+
+/// Makes the calling user and group root in the user namespace of `child`: `uid_map` and `gid_map`, one
+/// line each. Somebody without privileges may map only himself, and must give up setgroups(2) for the
+/// group (user_namespaces(7), "Defining user and group ID mappings").
+///
+/// # Errors
+/// If the kernel refuses a map.
+pub fn map_ourselves_to_root(child: Pid) -> Result<()> {
+    let (uid, gid) = (geteuid(), getegid());
+    write(child, "uid_map", &format!("0 {uid} 1"))?;
+    write(child, "setgroups", "deny")?;
+    write(child, "gid_map", &format!("0 {gid} 1"))
+}
+
+fn write(child: Pid, file: &str, text: &str) -> Result<()> {
+    let path = format!("/proc/{child}/{file}");
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written
+        .context(|| format!("cannot write the container's {file}"))
+        .map_err(restricted)
+}
+
+/// The hint for a user namespace that the host forbids, from what the host says about itself.
+pub(crate) fn restricted(error: Error) -> Error {
+    let setting = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
+    if !matches!(
+        error.errno(),
+        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS)
+    ) {
+        return error;
+    }
+    if setting("/proc/sys/user/max_user_namespaces").is_ok_and(|max| max == "0") {
+        error.hint("this host allows no user namespaces (user.max_user_namespaces is 0): use sudo, or ask for `sysctl user.max_user_namespaces=10000`")
+    } else if setting("/proc/sys/kernel/unprivileged_userns_clone").is_ok_and(|on| on == "0") {
+        error.hint("this host lets only root make user namespaces: use sudo, or ask for `sysctl kernel.unprivileged_userns_clone=1`")
+    } else if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+        .is_ok_and(|on| on == "1")
+    {
+        error.hint("AppArmor restricts user namespaces on this host (Ubuntu): use sudo, or ask for `sysctl kernel.apparmor_restrict_unprivileged_userns=0`")
+    } else {
+        error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_those_asked_for() {
+        let flags = |network, user| Namespaces { network, user }.clone_flags();
+        let always = flags(false, false);
+        assert_eq!(
+            always & libc::CLONE_NEWPID as u64,
+            libc::CLONE_NEWPID as u64
+        );
+        assert_eq!(
+            always & (libc::CLONE_NEWNET | libc::CLONE_NEWUSER) as u64,
+            0
+        );
+        assert_eq!(flags(true, false) ^ always, libc::CLONE_NEWNET as u64);
+        assert_eq!(flags(false, true) ^ always, libc::CLONE_NEWUSER as u64);
+    }
+}

@@ -1,0 +1,73 @@
+//! Which process is meant: a pid alone does not say, because the kernel gives the pids of dead processes
+//! to new ones. Lesson: 1, processes.
+
+use crate::sys;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::os::fd::OwnedFd;
+
+/// A process, by its pid and the time at which it started: no two processes since the host booted have
+/// both in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// In the pid namespace of whoever made this record.
+    pub pid: i32,
+    /// In clock ticks since the host booted: field 22 of `/proc/PID/stat`, proc_pid_stat(5).
+    pub start_time: u64,
+}
+
+impl ProcessId {
+    /// The process that has this pid now.
+    pub fn of(pid: Pid) -> Option<ProcessId> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (state, start_time) = state_and_start_time(&stat)?;
+        let alive = state != "Z" && state != "X"; // a zombie runs nothing any more
+        alive.then_some(ProcessId {
+            pid: pid.as_raw(),
+            start_time,
+        })
+    }
+
+    /// Is this very process still alive?
+    pub fn is_alive(&self) -> bool {
+        ProcessId::of(Pid::from_raw(self.pid)).as_ref() == Some(self)
+    }
+
+    /// A descriptor for it, if it is still alive, for signals and waiting that cannot hit another process.
+    pub fn pidfd(&self) -> Option<OwnedFd> {
+        let pidfd = sys::pidfd_open(Pid::from_raw(self.pid)).ok()?;
+        // Asked after the descriptor was opened: if it is our process now, it was when we opened it.
+        self.is_alive().then_some(pidfd)
+    }
+}
+
+/// Fields 3 and 22 of a `/proc/PID/stat`. Field 2, the name, may itself contain spaces and parentheses.
+fn state_and_start_time(stat: &str) -> Option<(&str, u64)> {
+    let mut after_name = stat.rsplit_once(") ")?.1.split(' ');
+    let state = after_name.next()?;
+    Some((state, after_name.nth(18)?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_full_of_parentheses_does_not_confuse() {
+        let stat = format!("7 (a) R 9 (b) Z {} 4711 rest", ["1"; 18].join(" "));
+        assert_eq!(state_and_start_time(&stat), Some(("Z", 4711)));
+        assert_eq!(state_and_start_time("garbage"), None);
+    }
+
+    #[test]
+    fn we_are_alive_and_a_later_process_with_our_pid_would_not_be_us() {
+        let me = ProcessId::of(Pid::this()).unwrap();
+        assert!(me.is_alive() && me.pidfd().is_some());
+        let other = ProcessId {
+            start_time: me.start_time + 1,
+            ..me
+        };
+        assert!(!other.is_alive() && other.pidfd().is_none());
+    }
+}

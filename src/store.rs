@@ -1,0 +1,290 @@
+//! The JSON store: one file a container, `<home>/containers/NAME.json`. Lesson: 5, the runtime.
+//!
+//! Whoever writes holds a lock on `<home>/lock` and replaces the whole file by rename(2), so a reader, who
+//! needs no lock, sees the old record or the new one; and whoever is killed in the middle leaves the old
+//! one and a partial file that the next writer overwrites.
+
+use crate::name::Name;
+use crate::record::Record;
+use crate::{Context, Error, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A directory that holds the records of containers, and what belongs to them.
+#[derive(Debug, Clone)]
+pub struct Store {
+    home: PathBuf,
+}
+
+/// A file in the store that cannot be read as a record.
+#[derive(Debug)]
+pub struct Broken {
+    /// From the file's name.
+    pub name: String,
+    /// What is wrong with it; names the path.
+    pub error: Error,
+}
+
+impl Store {
+    /// The store in this directory, which need not exist yet.
+    pub fn at(home: impl Into<PathBuf>) -> Store {
+        Store { home: home.into() }
+    }
+
+    /// The directory of the store.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// All records, by name, and the files that are no records.
+    ///
+    /// # Errors
+    /// If the directory exists and cannot be read.
+    pub fn list(&self) -> Result<(Vec<Record>, Vec<Broken>)> {
+        let mut records = Vec::new();
+        let mut broken = Vec::new();
+        for name in self.names()? {
+            match self.read(&self.path(&name)) {
+                Ok(Some(record)) if record.name == name => records.push(record),
+                Ok(Some(record)) => broken.push(Broken {
+                    error: Error::new(format!(
+                        "{} says that its name is {:?}",
+                        self.path(&name).display(),
+                        record.name
+                    )),
+                    name,
+                }),
+                Ok(None) => {} // deleted since we read the directory
+                Err(error) => broken.push(Broken { name, error }),
+            }
+        }
+        Ok((records, broken))
+    }
+
+    /// The names of all files in the store, sorted.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let dir = self.home.join("containers");
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.context(|| format!("cannot read the store {}", dir.display()))?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.context(|| format!("cannot read the store {}", dir.display()))?;
+            let file = entry.file_name().to_string_lossy().into_owned();
+            match file.strip_suffix(".json") {
+                Some(name) if !name.starts_with('.') => names.push(name.to_owned()),
+                _ => {}
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The record of a container, or `None` if there is no such container.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is not a record.
+    pub fn find(&self, name: &Name) -> Result<Option<Record>> {
+        self.read(&self.path(name.as_str()))
+    }
+
+    /// Adds a record. Of several who add one name at once, exactly one succeeds.
+    ///
+    /// # Errors
+    /// If the name is taken, or the file cannot be written.
+    pub fn insert(&self, record: &Record) -> Result<()> {
+        let _lock = self.lock()?;
+        let path = self.path(&record.name);
+        if path.exists() {
+            let name = &record.name;
+            return Err(Error::new(format!("the name {name:?} is taken")).hint(format!(
+                "`minirun info {name}` shows that container; delete it with `minirun delete {name}`, or choose another name"
+            )));
+        }
+        self.write(&path, record)
+    }
+
+    /// Changes a record, as one step that nobody can come between. Does nothing if it is not there.
+    pub fn update(&self, name: &str, change: impl FnOnce(&mut Record)) -> Result<Option<Record>> {
+        let _lock = self.lock()?;
+        let path = self.path(name);
+        let Some(mut record) = self.read(&path)? else {
+            return Ok(None);
+        };
+        change(&mut record);
+        self.write(&path, &record)?;
+        Ok(Some(record))
+    }
+
+    /// Removes a record, or the file that should have been one. It need not exist.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.context(|| format!("cannot remove {}", path.display())),
+        }
+    }
+
+    /// Makes a directory of the store, and those above it. Only the owner may list them, because records
+    /// may hold secrets in their environment; anybody may ask for a name he knows, so that minirun can
+    /// tell a user that a container is in root's store.
+    pub fn make_dir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.home.join(name);
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o711);
+        builder.create(&dir).context(|| {
+            format!("cannot write to the store {}", self.home.display())
+        }).map_err(|error| match error.errno() {
+            Some(nix::errno::Errno::EACCES | nix::errno::Errno::EPERM) => error.hint(
+                "it belongs to somebody else: use sudo, or choose a store of your own with --home or MINIRUN_HOME",
+            ),
+            _ => error,
+        })?;
+        Ok(dir)
+    }
+
+    /// The file of a record.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.join("containers").join(format!("{name}.json"))
+    }
+
+    fn lock(&self) -> Result<File> {
+        self.make_dir("containers")?;
+        let path = self.home.join("lock");
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).mode(0o600).open(&path);
+        let file = file.context(|| format!("cannot write to the store {}", self.home.display()))?;
+        file.lock()
+            .context(|| format!("cannot lock {}", path.display()))?;
+        Ok(file)
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Record>> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.context(|| format!("cannot read {}", path.display()))?,
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            Error::because(format!("{} is not a valid record", path.display()), error)
+                .hint("repair the file or remove it; the other containers are not affected")
+        })
+    }
+
+    /// Writes beside the file and renames: the caller holds the lock, so one partial file is enough.
+    fn write(&self, path: &Path, record: &Record) -> Result<()> {
+        let partial = path.with_file_name(".partial");
+        let result = (|| {
+            let mut text = serde_json::to_vec_pretty(record).map_err(io::Error::other)?;
+            text.push(b'\n');
+            let mut options = OpenOptions::new();
+            options.create(true).write(true).truncate(true).mode(0o600);
+            options.open(&partial)?.write_all(&text)?;
+            fs::rename(&partial, path)
+        })();
+        result.context(|| {
+            fs::remove_file(&partial).ok();
+            format!("cannot write {}", path.display())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Status;
+    use proptest::prelude::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().join("home"));
+        (dir, store)
+    }
+
+    fn put(store: &Store, name: &str, text: &str) {
+        store.make_dir("containers").unwrap();
+        fs::write(store.path(name), text).unwrap();
+    }
+
+    const ORIGINAL: &str =
+        r#"{"name": "old", "rootfs": "/srv/old", "command": "/bin/bash", "status": "created"}"#;
+
+    #[test]
+    fn a_file_that_the_original_wrote_is_read_as_it_is() {
+        let (_dir, store) = store();
+        put(&store, "old", ORIGINAL);
+        let record = store.find(&"old".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(record.rootfs, Path::new("/srv/old"));
+        assert_eq!(record.status, Status::Created);
+        assert_eq!(record.config.limits.memory, Some(512 << 20));
+    }
+
+    #[test]
+    fn unknown_fields_survive_a_rewrite() {
+        let (_dir, store) = store();
+        put(
+            &store,
+            "old",
+            &ORIGINAL.replace('}', r#", "colour": {"of": ["tea", 7]}}"#),
+        );
+        store
+            .update("old", |record| record.status = Status::Stopped)
+            .unwrap();
+        let text = fs::read_to_string(store.path("old")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["colour"]["of"][1], 7);
+        assert_eq!(json["status"], "stopped");
+        assert!(text.contains("\n  \"name\": \"old\",\n"), "pretty: {text}");
+    }
+
+    #[test]
+    fn a_corrupt_file_is_named_and_hides_no_other() {
+        let (_dir, store) = store();
+        put(&store, "old", ORIGINAL);
+        put(&store, "torn", &ORIGINAL[..40]);
+        put(&store, "liar", ORIGINAL);
+        let (records, broken) = store.list().unwrap();
+        assert_eq!(records.len(), 1);
+        let text: Vec<_> = broken.iter().map(|b| b.error.to_string()).collect();
+        assert!(text[0].contains("liar.json says"), "{text:?}");
+        assert!(
+            text[1].contains("torn.json is not a valid record: "),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_when_the_disk_refuses() {
+        let (_dir, store) = store();
+        put(&store, "old", ORIGINAL);
+        fs::create_dir(store.home().join("containers/.partial")).unwrap(); // a write that must fail
+        assert!(store.update("old", |r| r.command = "x".into()).is_err());
+        assert_eq!(fs::read_to_string(store.path("old")).unwrap(), ORIGINAL);
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_the_reader_panic(bytes in any::<Vec<u8>>()) {
+            let (_dir, store) = store();
+            store.make_dir("containers").unwrap();
+            fs::write(store.path("x"), bytes).unwrap();
+            prop_assert_eq!(store.list().unwrap().1.len(), 1);
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(command in any::<String>(), key in "[a-z]{1,8}_x", value in any::<String>()) {
+            let (_dir, store) = store();
+            put(&store, "old", ORIGINAL);
+            store.update("old", |record| {
+                record.command.clone_from(&command);
+                record.unknown.insert(key.clone(), value.clone().into());
+            }).unwrap();
+            let record = store.find(&"old".parse().unwrap()).unwrap().unwrap();
+            prop_assert_eq!(record.command, command);
+            prop_assert_eq!(record.unknown[&key].as_str(), Some(&*value));
+        }
+    }
+}

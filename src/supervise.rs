@@ -1,0 +1,210 @@
+//! What the parent does while the container runs: waits for its end, forwards signals, and carries bytes
+//! between the user's terminal and the container's. Lesson: 5, the runtime.
+//!
+//! One loop around poll(2), no threads. Without a terminal there is nothing to carry: the program has our
+//! own standard streams.
+
+use crate::launch::Launched;
+use crate::{Context, Result, sys};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{read, write};
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The signals that are meant for the program, not for minirun. SIGWINCH is meant for both.
+const FORWARDED: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Signals, held back from before the launch until the container can be told of them.
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks the signals and collects them in a descriptor, signalfd(2).
+    ///
+    /// # Errors
+    /// If the descriptor cannot be made.
+    pub fn hold() -> Result<Signals> {
+        let mut set: SigSet = FORWARDED.into_iter().collect();
+        set.add(Signal::SIGWINCH);
+        set.thread_block().context(|| "cannot block signals")?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let fd = SignalFd::with_flags(&set, flags).context(|| "cannot make a signalfd")?;
+        Ok(Signals(fd))
+    }
+}
+
+/// The size of our terminal, if input and output both are one: then the container is given one too.
+pub fn terminal_size() -> Option<libc::winsize> {
+    let (input, output) = (io::stdin(), io::stdout());
+    let both = input.is_terminal() && output.is_terminal();
+    both.then(|| sys::window_size(output.as_fd()).ok())?
+}
+
+/// Waits until the container's process 1 has ended; returns its exit status as a shell would.
+///
+/// # Errors
+/// If the terminal cannot be set up, or the kernel refuses to wait.
+pub fn wait(container: Launched, signals: &Signals) -> Result<u8> {
+    let mut relay = container.terminal.map(Relay::start).transpose()?;
+    let pidfd = container.pidfd;
+    loop {
+        let mut fds = vec![
+            PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(relay) = &relay {
+            fds.extend(relay.poll_fds());
+        }
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context(|| "cannot wait for the container"),
+        }
+        let ready: Vec<PollFlags> = fds
+            .iter()
+            .map(|fd| fd.revents().unwrap_or(PollFlags::empty()))
+            .collect();
+        while let Ok(Some(info)) = signals.0.read_signal() {
+            forward(info.ssi_signo as i32, &pidfd, relay.as_ref());
+        }
+        if let Some(relay) = &mut relay {
+            relay.carry(&ready[2..]);
+        }
+        if !ready[0].is_empty() {
+            if let Some(relay) = &mut relay {
+                relay.drain();
+            }
+            return exit_status(&pidfd);
+        }
+        // Our terminal is gone: so is the container's, whose kernel side tells its programs (SIGHUP).
+        relay = relay.filter(|relay| relay.input_open);
+    }
+}
+
+fn forward(signal: i32, pidfd: &OwnedFd, relay: Option<&Relay>) {
+    let Ok(signal) = Signal::try_from(signal) else {
+        return;
+    };
+    match (signal, relay) {
+        // The kernel tells the container's foreground processes when its terminal changes its size.
+        (Signal::SIGWINCH, Some(relay)) => {
+            if let Ok(size) = sys::window_size(io::stdout().as_fd()) {
+                sys::set_window_size(relay.master.as_fd(), &size).ok();
+            }
+        }
+        (Signal::SIGWINCH, None) => {}
+        // The container may have ended meanwhile; then the next poll says so.
+        _ => drop(sys::pidfd_send_signal(pidfd.as_fd(), signal)),
+    }
+}
+
+fn exit_status(pidfd: &OwnedFd) -> Result<u8> {
+    let status = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED)
+        .context(|| "cannot wait for the container")?;
+    Ok(match status {
+        WaitStatus::Exited(_, code) => code as u8,
+        WaitStatus::Signaled(_, signal, _) => 128 + signal as u8,
+        _ => unreachable!("WEXITED was all we waited for"),
+    })
+}
+
+/// Carries bytes between the user's terminal and the container's.
+struct Relay {
+    input: io::Stdin,
+    master: OwnedFd,
+    /// What the user typed and the container has not taken yet.
+    typed: Vec<u8>,
+    input_open: bool,
+    /// The user's terminal as it was; put back when the relay is dropped.
+    cooked: Termios,
+}
+
+impl Relay {
+    /// Makes the user's terminal raw: every key, Ctrl-C too, goes to the container's terminal, whose line
+    /// discipline makes signals of them inside.
+    fn start(master: OwnedFd) -> Result<Relay> {
+        let cannot = || "cannot set up the terminal";
+        // Writing to a container that does not read must not keep us from carrying its output.
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(cannot)?;
+        let cooked = tcgetattr(io::stdin()).context(cannot)?;
+        let mut raw = cooked.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(io::stdin(), SetArg::TCSANOW, &raw).context(cannot)?;
+        Ok(Relay {
+            input: io::stdin(),
+            master,
+            typed: Vec::new(),
+            input_open: true,
+            cooked,
+        })
+    }
+
+    /// The user's terminal, and the container's. We read no more from the user than the container takes.
+    fn poll_fds(&self) -> [PollFd<'_>; 2] {
+        let (mut input, mut master) = (PollFlags::empty(), PollFlags::POLLIN);
+        if !self.typed.is_empty() {
+            master |= PollFlags::POLLOUT;
+        } else if self.input_open {
+            input = PollFlags::POLLIN;
+        }
+        [
+            PollFd::new(self.input.as_fd(), input),
+            PollFd::new(self.master.as_fd(), master),
+        ]
+    }
+
+    fn carry(&mut self, ready: &[PollFlags]) {
+        if ready[0].intersects(PollFlags::POLLIN | PollFlags::POLLHUP) {
+            let mut buffer = [0; 4096];
+            match read(io::stdin(), &mut buffer) {
+                Ok(0) | Err(Errno::EIO) => self.input_open = false,
+                Ok(length) => self.typed.extend_from_slice(&buffer[..length]),
+                Err(_) => {}
+            }
+        }
+        if !self.typed.is_empty()
+            && let Ok(taken) = write(&self.master, &self.typed)
+        {
+            self.typed.drain(..taken);
+        }
+        if ready[1].contains(PollFlags::POLLIN) {
+            self.show();
+        }
+    }
+
+    /// Copies some of the container's output; returns whether there was any.
+    fn show(&self) -> bool {
+        let mut buffer = [0; 16384];
+        match read(&self.master, &mut buffer) {
+            Ok(length) if length > 0 => {
+                use std::io::Write;
+                let mut output = io::stdout();
+                let shown = output.write_all(&buffer[..length]);
+                shown.and_then(|()| output.flush()).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// What the container wrote before it ended is still in its terminal.
+    fn drain(&mut self) {
+        while self.show() {}
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.cooked).ok();
+    }
+}
