@@ -1,0 +1,33 @@
+//! `minirun create`.
+
+use crate::options::Options;
+use minirun::Result;
+use minirun::name::Name;
+use minirun::store::Store;
+
+/// Make a container, to be started later
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun create myapp
+  minirun create web --rootfs /srv/alpine --memory 128M --volume ./site:/www:ro -- httpd -f -h /www
+  minirun create tick --command 'while sleep 1; do date; done'")]
+pub struct Args {
+    /// Letters, digits, `_`, `.` and `-`, starting with a letter or digit
+    name: String,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub fn run(args: Args, store: &Store) -> Result<()> {
+    let name: Name = args.name.parse()?;
+    let record = args.options.into_record(&name, store)?;
+    store.insert(&record)?;
+    println!(
+        "created {name}: {} in {}",
+        record.command,
+        record.rootfs.display()
+    );
+    println!("start it with `minirun start {name}`");
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! `minirun info`.
+
+use crate::list::{Format, confirmed, limits, print_json, status};
+use minirun::cgroup::Cgroup;
+use minirun::name::Name;
+use minirun::record::{Network, Record};
+use minirun::store::Store;
+use minirun::{Result, container};
+
+/// Show all there is to know about a container
+#[derive(clap::Args)]
+pub struct Args {
+    /// A container made by `minirun create` or `minirun run`
+    name: String,
+    /// For people or for programs
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+pub fn run(args: Args, store: &Store) -> Result<()> {
+    let name: Name = args.name.parse()?;
+    let record = container::find(store, &name)?;
+    match args.format {
+        Format::Json => print_json(&confirmed(&record)),
+        Format::Table => {
+            for (key, value) in lines(&record, store) {
+                println!("{key:<12}{value}");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
+    let config = &record.config;
+    let mut lines = vec![
+        ("name", record.name.clone()),
+        ("status", status(record)),
+        ("root", record.rootfs.display().to_string()),
+        ("command", record.command.clone()),
+        ("limits", limits(record)),
+    ];
+    let mut add = |key, value: Option<String>| lines.extend(value.map(|value| (key, value)));
+    add("host name", config.hostname.clone());
+    add("user", config.user.clone());
+    add("directory", config.workdir.clone());
+    for variable in &config.env {
+        add("variable", Some(variable.clone()));
+    }
+    for volume in &config.volumes {
+        add("volume", Some(volume.clone()));
+    }
+    add("read-only", config.read_only.then(|| "yes".into()));
+    let none = config.network == Network::None;
+    add("network", none.then(|| "none".into()));
+    add("created", record.created_at.clone());
+    if let Some(run) = &record.run {
+        add("started", run.started_at.clone());
+        add("finished", run.finished_at.clone());
+        let ended = run.finished_at.is_some() && run.exit_code.is_none();
+        add(
+            "exit status",
+            ended.then(|| "unknown: whoever waited for it was killed".into()),
+        );
+        let killed = format!("{} processes killed at the memory limit", run.oom_kills);
+        add("memory", (run.oom_kills > 0).then_some(killed));
+        add("error", run.error.clone());
+        for limit in &run.not_in_force {
+            add(
+                "not in force",
+                Some(format!("{}: {}", limit.limit, limit.why)),
+            );
+        }
+    }
+    if let (true, Some(id)) = (record.is_running(), &record.id) {
+        for dir in Cgroup::find(id).dirs() {
+            add("cgroup", Some(dir.display().to_string()));
+        }
+    }
+    add(
+        "record",
+        Some(store.path(&record.name).display().to_string()),
+    );
+    lines
+}

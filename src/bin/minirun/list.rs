@@ -1,0 +1,125 @@
+//! `minirun list`.
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use minirun::record::Record;
+use minirun::store::Store;
+use minirun::units::format_size;
+use minirun::{Error, Result};
+
+/// List the containers
+#[derive(clap::Args)]
+pub struct Args {
+    /// For people or for programs
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// How `list` and `info` print.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// The records as they are stored, with the status that the kernel confirms.
+    Json,
+}
+
+pub fn run(args: Args, store: &Store) -> Result<()> {
+    let (records, broken) = store.list()?;
+    for file in &broken {
+        crate::warn(&file.error.to_string(), file.error.hint_text());
+    }
+    match args.format {
+        Format::Json => print_json(&records.iter().map(confirmed).collect::<Vec<_>>()),
+        Format::Table if records.is_empty() => {
+            println!("no containers in {}", store.home().display());
+            println!("make one with `minirun create NAME`");
+            Ok(())
+        }
+        Format::Table => {
+            println!("{}", table(&records));
+            Ok(())
+        }
+    }
+}
+
+fn table(records: &[Record]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Disabled); // a terminal wraps, a pipe must not
+    table.set_header(["NAME", "STATUS", "LIMITS", "COMMAND", "ROOT"]);
+    for record in records {
+        table.add_row([
+            record.name.clone(),
+            status(record),
+            limits(record),
+            record.command.clone(),
+            record.rootfs.display().to_string(),
+        ]);
+    }
+    let lines = table.to_string();
+    // No padding at the edges: a line is easier to cut and to compare.
+    let lines = lines.lines().map(str::trim);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The status, with what else there is to know about it.
+pub fn status(record: &Record) -> String {
+    let status = record.actual_status();
+    let run = record.run.as_ref();
+    match (run.and_then(|run| run.exit_code), record.process()) {
+        (Some(code), _) => format!("{} ({code})", status.as_str()),
+        (None, Some(process)) if process.is_alive() => format!("running ({})", process.pid),
+        _ => status.as_str().to_owned(),
+    }
+}
+
+/// The limits, with those that are not in force marked.
+pub fn limits(record: &Record) -> String {
+    let limits = &record.config.limits;
+    let missing = record.run.iter().flat_map(|run| &run.not_in_force);
+    let missing: Vec<_> = missing.map(|limit| limit.limit.as_str()).collect();
+    let shown = [
+        ("memory", limits.memory.map(format_size)),
+        (
+            "cpu",
+            limits
+                .cpus
+                .map(|cpus| format!("{}% cpu", round(cpus * 100.0))),
+        ),
+        ("pids", limits.pids.map(|pids| format!("{pids} pids"))),
+    ];
+    let shown = shown.into_iter().filter_map(|(name, text)| {
+        let mark = if missing.contains(&name) {
+            " (not in force)"
+        } else {
+            ""
+        };
+        Some(format!("{}{mark}", text?))
+    });
+    match shown.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "none".into(),
+        some => some,
+    }
+}
+
+fn round(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
+/// The record as it is, but for the status, which is as the kernel knows it.
+pub fn confirmed(record: &Record) -> Record {
+    Record {
+        status: record.actual_status(),
+        ..record.clone()
+    }
+}
+
+pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value);
+    println!(
+        "{}",
+        text.map_err(|error| Error::because("cannot write JSON", error))?
+    );
+    Ok(())
+}

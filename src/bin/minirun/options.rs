@@ -1,0 +1,205 @@
+//! The options that `create` and `run` have in common.
+
+use clap::Args;
+use minirun::cgroup::Limits;
+use minirun::name::Name;
+use minirun::record::{Config, Network, Record};
+use minirun::store::Store;
+use minirun::units::{parse_cpus, parse_size};
+use minirun::volume::Volume;
+use minirun::{Context, Error, Result, container, rootfs};
+use std::path::{Path, PathBuf};
+
+/// How the container is to be run.
+#[derive(Args)]
+pub struct Options {
+    /// The directory that becomes / inside [default: one built from this host's own programs]
+    #[arg(long, value_name = "DIR")]
+    rootfs: Option<PathBuf>,
+    /// A command for the container's shell [default: /bin/bash, or /bin/sh if absent]
+    #[arg(long, value_name = "CMD", conflicts_with = "args")]
+    command: Option<String>,
+    /// Memory, at which the kernel kills: 64M, 1.5G, or max
+    #[arg(short, long, value_name = "SIZE", default_value = "512M")]
+    memory: String,
+    /// Memory and swap together [default: as --memory, so no swap]
+    #[arg(long, value_name = "SIZE")]
+    memory_swap: Option<String>,
+    /// Cores: 0.5, 2, 50%, or max
+    #[arg(
+        long,
+        visible_alias = "cpu",
+        value_name = "CORES",
+        default_value = "0.5"
+    )]
+    cpus: String,
+    /// Processes and threads: a number, or max
+    #[arg(long, value_name = "NUMBER", default_value = "max")]
+    pids: String,
+    /// The host name inside [default: the container's name]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// A variable for the environment; without a value, yours is taken. May be repeated
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// The directory to start in; made if it is missing [default: /]
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Who to be inside, by name or number [default: root]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// A directory or file of the host to see inside. May be repeated
+    #[arg(short, long, value_name = "SRC:DST[:ro]")]
+    volume: Vec<String>,
+    /// Let nothing be written to the root filesystem
+    #[arg(long)]
+    read_only: bool,
+    /// The host's network, or none but a loopback interface
+    #[arg(long, value_enum, default_value = "host")]
+    network: Network,
+    /// Fail if a limit cannot be set, instead of saying so and going on
+    #[arg(long)]
+    strict: bool,
+    /// The command and its arguments, run without a shell
+    #[arg(last = true, value_name = "CMD")]
+    args: Vec<String>,
+}
+
+impl Options {
+    /// Checks the options and makes a record of them. Builds the default root filesystem if it is wanted
+    /// and not there yet.
+    pub fn into_record(self, name: &Name, store: &Store) -> Result<Record> {
+        let config = self.config()?; // first, because a root filesystem takes time
+        let root = match &self.rootfs {
+            Some(dir) => dir
+                .canonicalize()
+                .context(|| format!("cannot use {} as the root filesystem", dir.display()))?,
+            None => default_root(store)?,
+        };
+        rootfs::check(&root)?;
+        let command = match (&self.command, &config.args) {
+            (Some(command), _) => command.clone(),
+            (None, Some(args)) => shell_words(args),
+            (None, None) => container::shell(&root).to_owned(),
+        };
+        let mut record = container::new_record(name, &root, &command);
+        record.config = config;
+        if self.command.is_none() && record.config.args.is_none() {
+            record.config.args = Some(vec![command]);
+        }
+        Ok(record)
+    }
+
+    fn config(&self) -> Result<Config> {
+        let memory = parse_size(&self.memory)?;
+        let memory_swap = match &self.memory_swap {
+            Some(text) => Some(parse_size(text)?.unwrap_or(i64::MAX as u64)),
+            None => None,
+        };
+        if let (Some(both), Some(memory)) = (memory_swap, memory)
+            && both < memory
+        {
+            return Err(Error::new("--memory-swap is less than --memory").hint(
+                "it is the sum of both: --memory 64M --memory-swap 96M allows 32 MiB of swap",
+            ));
+        }
+        let here = std::env::current_dir().context(|| "cannot tell the current directory")?;
+        let volumes = self.volume.iter().map(|text| {
+            let volume = Volume::parse(text, &here)?;
+            volume
+                .source
+                .metadata()
+                .context(|| format!("cannot use {} as a volume", volume.source.display()))?;
+            Ok(volume.to_string())
+        });
+        Ok(Config {
+            args: (!self.args.is_empty()).then(|| self.args.clone()),
+            env: self.env.iter().filter_map(|text| variable(text)).collect(),
+            hostname: self.hostname.clone().map(hostname).transpose()?,
+            workdir: self.workdir.clone().map(workdir).transpose()?,
+            user: self.user.clone(),
+            volumes: volumes.collect::<Result<_>>()?,
+            read_only: self.read_only,
+            network: self.network,
+            limits: Limits {
+                memory: memory.map(enough_memory).transpose()?,
+                memory_swap,
+                cpus: parse_cpus(&self.cpus)?,
+                pids: parse_pids(&self.pids)?,
+            },
+            strict: self.strict,
+            remove: false,
+        })
+    }
+}
+
+fn default_root(store: &Store) -> Result<PathBuf> {
+    let (root, report) = rootfs::ensure_default(store.home())?;
+    if let Some(report) = report {
+        eprintln!(
+            "built the default root filesystem from this host's programs: {} in {}",
+            minirun::units::format_size(report.bytes),
+            root.display()
+        );
+    }
+    Ok(root)
+}
+
+/// `NAME=VALUE` as it is; `NAME` with our own value, or not at all if we have none (docker-run(1)).
+fn variable(text: &str) -> Option<String> {
+    match text.contains('=') {
+        true => Some(text.to_owned()),
+        false => Some(format!("{text}={}", std::env::var(text).ok()?)),
+    }
+}
+
+/// Below this not even a shell can start, and the kernel would kill it before it could say anything.
+fn enough_memory(bytes: u64) -> Result<u64> {
+    const LEAST: u64 = 4 << 20;
+    match bytes >= LEAST {
+        true => Ok(bytes),
+        false => Err(
+            Error::new(format!("a memory limit of {bytes} bytes is too small"))
+                .hint("at least 4M are needed to start a program; sizes without a unit are bytes"),
+        ),
+    }
+}
+
+fn parse_pids(text: &str) -> Result<Option<u64>> {
+    match (text, text.parse()) {
+        (minirun::units::NO_LIMIT, _) => Ok(None),
+        (_, Ok(number)) if number > 0 => Ok(Some(number)),
+        _ => Err(Error::new(format!("bad number of processes {text:?}"))
+            .hint("write a number above zero, or `max` for no limit")),
+    }
+}
+
+/// What sethostname(2) takes, and a resolver understands.
+fn hostname(text: String) -> Result<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    match !text.is_empty() && text.len() <= 64 && text.chars().all(allowed) {
+        true => Ok(text),
+        false => Err(Error::new(format!("bad host name {text:?}"))
+            .hint("use letters, digits, `-`, `.` and `_`, at most 64")),
+    }
+}
+
+fn workdir(text: String) -> Result<String> {
+    match Path::new(&text).is_absolute() {
+        true => Ok(text),
+        false => Err(Error::new(format!("bad working directory {text:?}"))
+            .hint("it must be an absolute path of the container")),
+    }
+}
+
+/// Arguments as one would type them in a shell, for people to read.
+fn shell_words(args: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    let quoted = args
+        .iter()
+        .map(|arg| match !arg.is_empty() && arg.chars().all(plain) {
+            true => arg.clone(),
+            false => format!("'{}'", arg.replace('\'', r"'\''")),
+        });
+    quoted.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,34 @@
+//! `minirun run`.
+
+use crate::options::Options;
+use minirun::name::Name;
+use minirun::store::Store;
+use minirun::{Result, container, sys};
+
+/// Make a container and start it
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun run --rm -- ps aux
+  minirun run play                           a shell, in a container that stays
+  minirun run --rm --network none -- ip address
+  minirun run --rm --memory 32M -- sh -c 'tail /dev/zero'     ends with 137: killed at its limit")]
+pub struct Args {
+    /// The container's name [default: a random one]
+    name: Option<String>,
+    /// Delete the container when it ends
+    #[arg(long)]
+    rm: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub fn run(args: Args, store: &Store) -> Result<u8> {
+    let name: Name = match args.name {
+        Some(name) => name.parse()?,
+        None => format!("run-{:08x}", sys::random() >> 32).parse()?,
+    };
+    let mut record = args.options.into_record(&name, store)?;
+    record.config.remove = args.rm;
+    crate::start::finish(container::run(store, record)?)
+}

@@ -1,0 +1,72 @@
+//! `minirun start`, and what it shares with `run`.
+
+use minirun::Result;
+use minirun::container::{self, End, Running};
+use minirun::name::Name;
+use minirun::record::NotInForce;
+use minirun::store::Store;
+use minirun::units::format_size;
+
+/// Start a container and wait until it ends
+#[derive(clap::Args)]
+#[command(long_about = "\
+Start a container and wait until it ends
+
+On a terminal the container has a terminal of its own, with job control: Ctrl-C and Ctrl-Z go to its
+programs. Otherwise its input and output are minirun's own, and minirun passes the signals INT, TERM,
+HUP, QUIT, USR1 and USR2 on to its process 1. The exit status is that of process 1.")]
+pub struct Args {
+    /// A container made by `minirun create`
+    name: String,
+    /// Fail if a limit cannot be set, instead of saying so and going on
+    #[arg(long)]
+    strict: bool,
+}
+
+pub fn run(args: Args, store: &Store) -> Result<u8> {
+    let name: Name = args.name.parse()?;
+    finish(container::start(store, &name, args.strict)?)
+}
+
+/// Says which limits are missing, waits for the end, and says what the exit status does not.
+pub fn finish(running: Running) -> Result<u8> {
+    warn_of(&running.not_in_force);
+    let End {
+        exit_code,
+        oom_kills,
+        memory,
+    } = running.wait()?;
+    if oom_kills > 0 {
+        let limit = memory.map(format_size).unwrap_or_default();
+        let what = match oom_kills {
+            1 => "a process".to_owned(),
+            n => format!("{n} processes"),
+        };
+        crate::warn(
+            &format!("out of memory: the kernel killed {what} at the container's limit of {limit}"),
+            None,
+        );
+    }
+    Ok(exit_code)
+}
+
+/// One warning for all limits that are missing for the same reason.
+fn warn_of(not_in_force: &[NotInForce]) {
+    let mut rest: Vec<&NotInForce> = not_in_force.iter().collect();
+    while let Some(first) = rest.first().copied() {
+        let (same, others) = rest
+            .into_iter()
+            .partition::<Vec<_>, _>(|l| l.hint == first.hint);
+        rest = others;
+        let limits: Vec<_> = same.iter().map(|limit| limit.limit.as_str()).collect();
+        let plural = if limits.len() > 1 { "s" } else { "" };
+        crate::warn(
+            &format!(
+                "limit{plural} not in force: {}: {}",
+                limits.join(", "),
+                first.why
+            ),
+            first.hint.as_deref(),
+        );
+    }
+}
