@@ -4,7 +4,8 @@
 //! and owners when root copies. Extended attributes are not copied, so file capabilities are gone.
 //! Lesson: 3, the root filesystem.
 
-use super::tree::{Meta, Tree};
+use super::meta::Meta;
+use super::tree::Tree;
 use crate::error::{Context, Result};
 use nix::errno::Errno;
 use std::collections::HashMap;

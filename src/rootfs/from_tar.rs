@@ -4,13 +4,14 @@
 //! name has `..` is left out; device nodes are left out, as a container gets its own /dev. What a file is
 //! says its content, not its name. Lesson: 3, the root filesystem.
 
-use super::tree::{Meta, Tree};
+use super::meta::Meta;
+use super::tree::Tree;
 use crate::error::{Context, Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Cursor, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -22,8 +23,8 @@ pub(super) fn fill(tree: &mut Tree, archive: &Path) -> Result<()> {
     let mut file = File::open(archive).context(what)?;
     let mut magic = Vec::new();
     (&mut file).take(6).read_to_end(&mut magic).context(what)?;
-    file.rewind().context(what)?;
-    let file = BufReader::new(file);
+    // Not by seeking back: the archive may come through a pipe.
+    let file = BufReader::new(Cursor::new(magic.clone()).chain(file));
     match Format::of(&magic) {
         Format::Tar => unpack(tree, archive, file),
         Format::Gzip => unpack(tree, archive, BufReader::new(MultiGzDecoder::new(file))),

@@ -4,12 +4,13 @@
 //! or uutils, which act by the name they are called by) are two names of one file in the tree. Lesson: 3,
 //! the root filesystem.
 
-use super::elf::{self, Elf};
+use super::elf::Elf;
 use super::libraries::{Found, Loader};
 use super::manifest::Manifest;
-use super::tree::{Meta, Tree};
-use super::{glob, layout, shebang};
-use crate::error::{Context, Error, Result};
+use super::meta::Meta;
+use super::tree::Tree;
+use super::{glob, layout};
+use crate::error::{Context, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -37,24 +38,18 @@ pub(super) fn fill(tree: &mut Tree, manifest: &Manifest) -> Result<Counts> {
     })
 }
 
-struct Copy<'a> {
-    tree: &'a mut Tree,
-    manifest: &'a Manifest,
-    loader: Loader,
+/// The copy while it is made; its other half is in [`super::programs`].
+pub(super) struct Copy<'a> {
+    pub tree: &'a mut Tree,
+    pub manifest: &'a Manifest,
+    pub loader: Loader,
     /// Where a file of the host (device, inode) is in the tree.
     copied: HashMap<(u64, u64), PathBuf>,
     /// Name in the manifest and place in the tree.
-    programs: BTreeMap<String, PathBuf>,
+    pub programs: BTreeMap<String, PathBuf>,
     libraries: BTreeMap<PathBuf, PathBuf>,
     /// A program with a loader, as an example of what the tree's programs are like.
-    example: Option<Elf>,
-}
-
-/// A program that names its interpreter in its first line, `#!`.
-struct Script {
-    name: String,
-    file: Found,
-    needs: Vec<PathBuf>,
+    pub example: Option<Elf>,
 }
 
 impl<'a> Copy<'a> {
@@ -96,107 +91,12 @@ impl<'a> Copy<'a> {
         Ok(())
     }
 
-    /// Copies the programs; returns the scripts among them, whose interpreters may come later.
-    fn programs(&mut self) -> Result<Vec<Script>> {
-        let mut scripts = Vec::new();
-        for name in self.manifest.programs() {
-            let Some(file) = self.locate(name) else {
-                self.tree.leave_out(name, "not on this host");
-                continue;
-            };
-            let bytes = match fs::read(&file.host) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    self.tree
-                        .leave_out(name, format!("cannot be read: {error}"));
-                    continue;
-                }
-            };
-            if let Some(needs) = shebang::interpreters(&bytes) {
-                let name = name.to_owned();
-                scripts.push(Script { name, file, needs });
-                continue;
-            }
-            match elf::parse(&bytes) {
-                Ok(Some(elf)) => self.program(name, &file, elf)?,
-                Ok(None) => self
-                    .tree
-                    .leave_out(name, "neither an ELF file nor a script"),
-                Err(error) => self
-                    .tree
-                    .leave_out(name, format!("a broken ELF file: {error}")),
-            }
-        }
-        Ok(scripts)
-    }
-
-    /// Where a program is, and where it will be: under its name in /usr/bin or /usr/sbin.
-    fn locate(&self, name: &str) -> Option<Found> {
-        let search = self.manifest.search.iter().map(|dir| dir.join(name));
-        let path = search.into_iter().find(|path| {
-            fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
-        })?;
-        let sbin = path.parent().is_some_and(|dir| dir.ends_with("sbin"));
-        Some(Found {
-            tree: Path::new(if sbin { "usr/sbin" } else { "usr/bin" }).join(name),
-            // Its $ORIGIN is that of the file behind the symlinks.
-            host: path.canonicalize().ok()?,
-        })
-    }
-
-    fn program(&mut self, name: &str, file: &Found, elf: Elf) -> Result<()> {
-        match self.loader.closure(file, elf.clone()) {
-            Ok(libraries) => {
-                if elf.interpreter.is_some() {
-                    self.example.get_or_insert(elf);
-                }
-                self.libraries(libraries)?;
-                self.file(file)?;
-                self.programs.insert(name.to_owned(), file.tree.clone());
-            }
-            Err(why) => self.tree.leave_out(name, why),
-        }
-        Ok(())
-    }
-
-    fn libraries(&mut self, libraries: Vec<Found>) -> Result<()> {
+    pub fn libraries(&mut self, libraries: Vec<Found>) -> Result<()> {
         for library in libraries {
             self.file(&library)?;
             self.libraries.insert(library.tree, library.host);
         }
         Ok(())
-    }
-
-    /// Copies the scripts whose interpreter, and with `#!/usr/bin/env X` also X, is in the tree.
-    fn scripts(&mut self, scripts: Vec<Script>) -> Result<()> {
-        for script in scripts {
-            let missing = script.needs.iter().find(|path| match path.is_absolute() {
-                true => !self.tree.exists(path),
-                false => !self.programs.contains_key(&*path.to_string_lossy()),
-            });
-            if let Some(path) = missing {
-                let why = format!("a script for {}, which is not in the tree", path.display());
-                self.tree.leave_out(script.name, why);
-                continue;
-            }
-            self.file(&script.file)?;
-            self.programs.insert(script.name, script.file.tree);
-        }
-        Ok(())
-    }
-
-    fn required(&self) -> Result<()> {
-        let missing = |name: &&String| !self.programs.contains_key(*name);
-        let Some(name) = self.manifest.required.iter().find(missing) else {
-            return Ok(());
-        };
-        let left_out = self.tree.left_out.iter().find(|left| left.what == **name);
-        let why = left_out.map_or("not on this host", |left| &left.why);
-        Err(Error::because(
-            format!("cannot build a root filesystem without the program `{name}`"),
-            why,
-        )
-        .hint("bring one from elsewhere: `minirun rootfs build --from DIR` or `--from FILE.tar`"))
     }
 
     fn libraries_opened_at_run_time(&mut self) -> Result<()> {
@@ -244,7 +144,7 @@ impl<'a> Copy<'a> {
 
     /// Copies a file of the host once, and links it from then on. A file that this user may not read
     /// is left out.
-    fn file(&mut self, file: &Found) -> Result<()> {
+    pub fn file(&mut self, file: &Found) -> Result<()> {
         let what = || format!("cannot read {}", file.host.display());
         let mut content = match File::open(&file.host) {
             Ok(content) => content,

@@ -8,11 +8,12 @@
 //! | file | its idea |
 //! |---|---|
 //! | `manifest` | what goes into the default one, from rootfs/manifest.toml |
-//! | `host` | copies that from the host |
+//! | `host`, `programs` | copies that from the host |
 //! | `elf`, `shebang` | which libraries or interpreter a program needs |
 //! | `libraries`, `ld_conf` | where the loader would find them |
 //! | `layout` | where a path of the host is in the tree |
 //! | `from_dir`, `from_tar` | other sources |
+//! | `meta` | owner, permissions and time |
 //! | `tree` | writing so that nothing can lead out of the tree |
 //! | `output` | where a tree may go and what it may replace |
 //! | `staging` | the whole tree or none |
@@ -27,7 +28,9 @@ mod layout;
 mod ld_conf;
 mod libraries;
 mod manifest;
+mod meta;
 mod output;
+mod programs;
 mod shebang;
 mod staging;
 mod tree;
@@ -124,7 +127,7 @@ pub fn build(output: &Path, source: &Source, replace: bool) -> Result<Report> {
     // Layers and hand-made trees often lack them, and a container cannot start without.
     for name in MOUNT_POINTS.map(Path::new) {
         if !tree.exists(name) {
-            tree.directory(name, tree::Meta::root(0o755))?;
+            tree.directory(name, meta::Meta::root(0o755))?;
         }
     }
     tree.finish()?;

@@ -6,6 +6,7 @@
 //! Lesson: 3, the root filesystem.
 
 use super::LeftOut;
+use super::meta::{Meta, SETUID_SETGID};
 use crate::error::{Context, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -18,29 +19,6 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-/// What a file has besides its content.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Meta {
-    /// Permissions, chmod(2); the bits 06000 (setuid, setgid) of a file are never kept.
-    pub mode: u32,
-    /// Uid and gid; kept when root writes the tree.
-    pub owner: (u32, u32),
-    /// Time of last modification, if it is to be kept.
-    pub modified: Option<SystemTime>,
-}
-
-impl Meta {
-    /// Root's, of now.
-    pub fn root(mode: u32) -> Meta {
-        Meta {
-            mode,
-            owner: (0, 0),
-            modified: None,
-        }
-    }
-}
 
 /// A tree that is being written.
 pub(super) struct Tree {
@@ -56,7 +34,6 @@ pub(super) struct Tree {
     pub left_out: Vec<LeftOut>,
 }
 
-const SETUID_SETGID: u32 = 0o6000;
 const WHY_NO_SETUID: &str = "containers run with no_new_privs, where it does nothing; on the host it would be a way to root";
 const WHY_NOT_OWNED: &str =
     "this user namespace has no number for the owner, so whoever builds the tree owns it";
