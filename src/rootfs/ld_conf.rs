@@ -15,9 +15,12 @@ pub(super) fn directories(conf: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// `seen` ends the endless inclusion of a file by itself.
+/// `seen` ends the endless inclusion of a file by itself, under whichever name.
 fn collect(conf: &Path, found: &mut Vec<PathBuf>, seen: &mut BTreeSet<PathBuf>) {
-    if !seen.insert(conf.to_owned()) {
+    let Ok(real) = conf.canonicalize() else {
+        return;
+    };
+    if !seen.insert(real) {
         return;
     }
     for line in parse(&std::fs::read_to_string(conf).unwrap_or_default()) {
@@ -89,10 +92,16 @@ mod tests {
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(&conf, "/first\ninclude d/*.conf\n/last\n/b\n").unwrap();
         fs::write(dir.path().join("d/a.conf"), "/a\n").unwrap();
-        // Includes the file that includes it.
-        fs::write(dir.path().join("d/b.conf"), "/b\ninclude ../ld.so.conf\n").unwrap();
+        // Each includes the file that includes both.
+        for name in ["b", "c"] {
+            let text = format!("/{name}\ninclude ../ld.so.conf\n");
+            fs::write(dir.path().join(format!("d/{name}.conf")), text).unwrap();
+        }
         let found = directories(&conf);
-        assert_eq!(found, ["/first", "/a", "/b", "/last"].map(PathBuf::from));
+        assert_eq!(
+            found,
+            ["/first", "/a", "/b", "/c", "/last"].map(PathBuf::from)
+        );
     }
 
     #[test]

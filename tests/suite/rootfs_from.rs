@@ -251,6 +251,7 @@ fn absolute_symlinks_are_followed_inside_the_tree() -> Outcome {
         (SYMLINK, "bin", "/usr/bin"),
         (FILE, "bin/tool", "content"),
         (LINK, "bin/same", "bin/tool"),
+        (LINK, "bin/tool", "usr/bin/tool"), // itself
         (FILE, "etc/a", "first"),
         (FILE, "etc/a", "second"),
     ];
