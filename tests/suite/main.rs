@@ -5,6 +5,8 @@
 //! listed with its reason at the end. The last test checks that the whole run left nothing behind.
 
 mod common;
+mod fork_demo;
+mod narration;
 mod rootfs_build;
 mod rootfs_from;
 
@@ -14,17 +16,17 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     let before = common::leftovers::Snapshot::take();
-    let trials: Vec<Trial> = [rootfs_build::all(), rootfs_from::all()]
+    let trials: Vec<Trial> = [fork_demo::all(), rootfs_build::all(), rootfs_from::all()]
         .into_iter()
         .flatten()
         .collect();
     let everything = args.filter.is_none();
     let conclusion = libtest_mimic::run(&args, trials);
+    common::remove_run_dir();
     if args.list || !everything {
         return conclusion.exit_code();
     }
     common::report_skipped();
-    common::remove_run_dir();
     let last = libtest_mimic::run(&args, vec![before.trial()]);
     if conclusion.has_failed() {
         conclusion.exit_code()

@@ -141,10 +141,10 @@ pub fn program(name: &str) -> PathBuf {
     let copy = run_dir().join(name);
     if !copy.exists() {
         let built = assert_cmd::cargo::cargo_bin(name);
-        // Under another name first: a file that is still open for writing cannot be executed (ETXTBSY).
-        let partial = run_dir().join(format!("{name}.partial"));
-        std::fs::copy(&built, &partial).unwrap_or_else(|e| panic!("{}: {e}", built.display()));
-        std::fs::rename(&partial, &copy).unwrap();
+        // By cp(1), not by std: a child that another test forks meanwhile would hold our descriptor, open
+        // for writing, until its exec, and a file that is open for writing cannot be executed (ETXTBSY).
+        let cp = Command::new("cp").arg(&built).arg(&copy).status().unwrap();
+        assert!(cp.success(), "cannot copy {}", built.display());
     }
     copy
 }
