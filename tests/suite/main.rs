@@ -6,6 +6,7 @@
 
 mod common;
 mod fork_demo;
+mod namespace_demo;
 mod narration;
 mod rootfs_build;
 mod rootfs_from;
@@ -16,10 +17,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     let before = common::leftovers::Snapshot::take();
-    let trials: Vec<Trial> = [fork_demo::all(), rootfs_build::all(), rootfs_from::all()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials: Vec<Trial> = [
+        fork_demo::all(),
+        namespace_demo::all(),
+        rootfs_build::all(),
+        rootfs_from::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let everything = args.filter.is_none();
     let conclusion = libtest_mimic::run(&args, trials);
     common::remove_run_dir();
