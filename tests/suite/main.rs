@@ -4,6 +4,7 @@
 //! that this host cannot run returns [`common::skip`] with the reason, is counted as ignored, and is
 //! listed with its reason at the end. The last test checks that the whole run left nothing behind.
 
+mod cgroup_demo;
 mod chroot_demo;
 mod common;
 mod fork_demo;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         fork_demo::all(),
         namespace_demo::all(),
         chroot_demo::all(),
+        cgroup_demo::all(),
         rootfs_build::all(),
         rootfs_from::all(),
     ]

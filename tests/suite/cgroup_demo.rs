@@ -1,0 +1,329 @@
+//! `cgroup_demo`: while a limit is in force the test reads it in the cgroup; strace(1) tells the children's end.
+
+use crate::common::{Outcome, as_nobody, need_program, need_root, program, skip, temp_dir};
+use crate::narration::{masked, on_a_terminal, run};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+crate::tests![
+    tells_the_whole_story,
+    memory_hog_is_killed_at_its_limit,
+    fork_bomb_stops_at_pids_max,
+    busy_loop_is_held_to_its_share,
+    interrupted_demo_removes_its_cgroup,
+    ordinary_user_is_told_what_is_not_done,
+    limit_asked_for_but_impossible_is_an_error,
+    limits_out_of_range_are_refused,
+    plain_through_a_pipe_and_no_panic_when_it_closes,
+    colours_on_a_terminal_and_none_with_no_color,
+];
+
+fn cgroup_demo(args: &[&str]) -> Command {
+    let mut command = Command::new(program("cgroup_demo"));
+    command.args(args);
+    command
+}
+
+/// The directory of the hierarchy that has a controller, v2's or v1's.
+fn hierarchy(controller: &str) -> Option<PathBuf> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        Some((Path::new(mount.split(' ').nth(4)?), filesystem))
+    });
+    let has = |(mount, filesystem): &(&Path, &str)| {
+        let v2 = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+        filesystem.starts_with("cgroup2 ") && v2.split_whitespace().any(|name| name == controller)
+            || filesystem.starts_with("cgroup ")
+                && filesystem.split([' ', ',']).any(|word| word == controller)
+    };
+    mounts.filter(has).map(|(mount, _)| mount.to_owned()).next()
+}
+
+fn need_controllers() -> Outcome {
+    need_root()?;
+    for controller in ["memory", "cpu", "pids"] {
+        if hierarchy(controller).is_none() {
+            return skip(format!(
+                "needs the cgroup controller {controller}, in v1 or v2"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What differs between cgroup v1 and v2, and from run to run, made the same.
+fn reviewed(story: &str) -> String {
+    let mut reviewed = String::new();
+    for line in story.lines() {
+        let asked = line.get(..30).unwrap_or_default();
+        let line = match asked.trim() {
+            "memory.limit_in_bytes" => {
+                line.replace("memory.limit_in_bytes", "memory.max           ")
+            }
+            "memory.oom_control" => line.replace("memory.oom_control", "memory.events     "),
+            "cpu.cfs_quota_us" => "   cpu.max                    20000 100000".into(),
+            "cpu.stat" => {
+                line.replace(|c: char| c.is_ascii_digit(), "")
+                    .trim_end()
+                    .to_owned()
+                    + " NN"
+            }
+            "mkdir()" => format!("{asked}HIERARCHY/cgroup_demo-NN"),
+            "/proc/self/cgroup" => format!("{asked}OURS"),
+            "child's /proc/self/cgroup" => format!("{asked}THEIRS"),
+            _ => line.replace("cgroup v1", "cgroup v2"),
+        };
+        reviewed += &line;
+        reviewed.push('\n');
+    }
+    masked(&reviewed)
+}
+
+fn tells_the_whole_story() -> Outcome {
+    need_controllers()?;
+    let story = run(&mut cgroup_demo(&[])).succeeded();
+    insta::assert_snapshot!(reviewed(&story.stdout), @"
+
+    1. memory: killed at the limit
+       memory is in               cgroup v2
+       /proc/self/cgroup          OURS
+       mkdir()                    HIERARCHY/cgroup_demo-NN
+       memory.max                 NN
+       ✓ the kernel took the limit
+       child's /proc/self/cgroup  THEIRS
+       waitpid()                  killed by signal 9
+       memory.events              oom_kill 1
+       ✓ it was killed, before it had what it wanted
+       ✓ by the OOM killer, for this cgroup
+
+    2. cpu: held to its share
+       cpu is in                  cgroup v2
+       /proc/self/cgroup          OURS
+       mkdir()                    HIERARCHY/cgroup_demo-NN
+       cpu.max                    NN NN
+       ✓ the kernel took the limit
+       child's /proc/self/cgroup  THEIRS
+       waitpid()                  exited with status 0
+       cpu.stat                   nr_periods NN
+       cpu.stat                   nr_throttled NN
+       getrusage()                NN ms of CPU time in NN ms: NN %
+       ✓ it came to its end
+       ✓ it was made to wait
+       ✓ it got no more than its share
+
+    3. pids: no more forks
+       pids is in                 cgroup v2
+       /proc/self/cgroup          OURS
+       mkdir()                    HIERARCHY/cgroup_demo-NN
+       pids.max                   NN
+       ✓ the kernel took the limit
+       child's /proc/self/cgroup  THEIRS
+       fork(), 9 times            0
+       fork(), once more          EAGAIN: Try again
+       pids.current               NN
+       ✓ fork was refused
+       ✓ the cgroup was full, the child included
+       waitpid()                  exited with status 0
+       pids.events                max 1
+       ✓ it came to its end
+       ✓ this limit is what refused
+    ");
+    Ok(())
+}
+
+/// What strace sees of a demo's processes: their making and their end.
+fn strace(args: &[&str]) -> Result<String, crate::common::Skip> {
+    need_controllers()?;
+    need_program("strace")?;
+    let log = temp_dir();
+    let log = log.path().join("strace");
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-e", "trace=clone,clone3,fork,vfork", "-o"])
+        .arg(&log);
+    run(strace.arg(program("cgroup_demo")).args(args)).succeeded();
+    Ok(fs::read_to_string(log).unwrap())
+}
+
+fn memory_hog_is_killed_at_its_limit() -> Outcome {
+    let log = strace(&["--memory", "8M"])?;
+    assert_eq!(log.matches("+++ killed by SIGKILL +++").count(), 1, "{log}");
+    assert_eq!(log.matches("+++ exited with 0 +++").count(), 1, "{log}");
+    Ok(())
+}
+
+fn fork_bomb_stops_at_pids_max() -> Outcome {
+    let log = strace(&["--pids", "7"])?;
+    assert_eq!(log.matches("EAGAIN").count(), 1, "{log}");
+    // The bomb is the first of the seven; the demo and the bomb end by themselves.
+    assert_eq!(log.matches("+++ killed by SIGKILL +++").count(), 6, "{log}");
+    assert_eq!(log.matches("+++ exited with 0 +++").count(), 2, "{log}");
+    Ok(())
+}
+
+/// Starts a demo of the CPU limit and waits until its child is in the cgroup.
+fn start_cpu_demo(percent: &str) -> (Child, PathBuf) {
+    let mut command = cgroup_demo(&["--cpu", percent]);
+    let demo = command
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let dir = hierarchy("cpu")
+        .unwrap()
+        .join(format!("cgroup_demo-{}", demo.id()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while fs::read_to_string(dir.join("cgroup.procs"))
+        .unwrap_or_default()
+        .is_empty()
+    {
+        assert!(
+            Instant::now() < deadline,
+            "no process came into {}",
+            dir.display()
+        );
+        thread::yield_now();
+    }
+    (demo, dir)
+}
+
+fn busy_loop_is_held_to_its_share() -> Outcome {
+    need_controllers()?;
+    let (mut demo, dir) = start_cpu_demo("30%");
+    let child = fs::read_to_string(dir.join("cgroup.procs")).unwrap();
+    let v2 = fs::read_to_string(dir.join("cpu.max"));
+    let limit = v2
+        .or_else(|_| fs::read_to_string(dir.join("cpu.cfs_quota_us")))
+        .unwrap();
+    assert!(limit == "30000 100000\n" || limit == "30000\n", "{limit}");
+
+    // The fields 14 and 15 of its stat are ticks of CPU time: proc_pid_stat(5).
+    let (mut ticks, start) = (0, Instant::now());
+    while let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", child.trim())) {
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = fields.split(' ').collect();
+        ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        thread::sleep(Duration::from_millis(20));
+    }
+    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+        .unwrap()
+        .unwrap();
+    let share = ticks as f64 / hertz as f64 / start.elapsed().as_secs_f64();
+    assert!(demo.wait().unwrap().success());
+    assert!(share > 0.0 && share < 0.45, "{share}");
+    assert!(!dir.exists());
+    Ok(())
+}
+
+/// Whether a process blocks a signal, by its mask in /proc/PID/status.
+fn blocks(pid: &str, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigBlk:\t"))
+        .unwrap();
+    u64::from_str_radix(mask, 16).unwrap() >> (signal as u64 - 1) & 1 == 1
+}
+
+/// Ctrl-C goes to the whole process group.
+fn interrupted_demo_removes_its_cgroup() -> Outcome {
+    need_controllers()?;
+    let (mut demo, dir) = start_cpu_demo("10%");
+    // The demo puts the signal off until it has cleaned up; its child must not.
+    let child = fs::read_to_string(dir.join("cgroup.procs")).unwrap();
+    assert!(blocks(&demo.id().to_string(), Signal::SIGINT));
+    assert!(!blocks(child.trim(), Signal::SIGINT));
+    killpg(Pid::from_raw(demo.id() as i32), Signal::SIGINT).unwrap();
+    let status = demo.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::SIGINT as i32), "{status:?}");
+    assert!(!dir.exists());
+    Ok(())
+}
+
+fn ordinary_user_is_told_what_is_not_done() -> Outcome {
+    let story = run(as_nobody(&mut cgroup_demo(&[]))).succeeded();
+    if story.stdout.contains('✓') {
+        return skip("needs a user to whom no cgroup is delegated: run the tests as root");
+    }
+    assert_eq!(
+        story.stdout.matches("- not done: ").count(),
+        3,
+        "{}",
+        story.stdout
+    );
+    assert!(story.stdout.contains("Delegate=yes"), "{}", story.stdout);
+    Ok(())
+}
+
+fn limit_asked_for_but_impossible_is_an_error() -> Outcome {
+    need_controllers()?;
+    let story = run(as_nobody(&mut cgroup_demo(&["--pids", "5"])));
+    assert_eq!(story.status, 1);
+    insta::assert_snapshot!(story.stderr, @"
+    error: the cgroup belongs to user 0
+    hint: limits take root (sudo), or a cgroup that is delegated to you:
+          systemd-run --user --scope -p Delegate=yes cgroup_demo
+    ");
+    Ok(())
+}
+
+fn limits_out_of_range_are_refused() -> Outcome {
+    for (option, value) in [
+        ("--memory", "1G"),
+        ("--memory", "3M"),
+        ("--cpu", "0%"),
+        ("--pids", "1"),
+    ] {
+        let story = run(&mut cgroup_demo(&[option, value]));
+        assert_eq!(story.status, 2, "{option} {value}");
+        assert!(story.stderr.contains("between"), "{}", story.stderr);
+    }
+    Ok(())
+}
+
+fn plain_through_a_pipe_and_no_panic_when_it_closes() -> Outcome {
+    need_controllers()?;
+    let story = run(&mut cgroup_demo(&["--memory", "4M", "--pids", "5"])).succeeded();
+    assert!(!story.stdout.contains('\x1b'), "{}", story.stdout);
+    for line in [
+        "1. memory",
+        "3. pids",
+        "pids.max",
+        "pids.current",
+        "fork(), 4 times",
+    ] {
+        assert_eq!(
+            story.stdout.matches(line).count(),
+            1,
+            "{line}: {}",
+            story.stdout
+        );
+    }
+    assert!(!story.stdout.contains("2. cpu"), "{}", story.stdout);
+    let pipeline = format!("{} --pids 5 | head -n 2", program("cgroup_demo").display());
+    let story = run(Command::new("sh").args(["-c", &pipeline])).succeeded();
+    assert_eq!(story.stdout.lines().count(), 2);
+    Ok(())
+}
+
+fn colours_on_a_terminal_and_none_with_no_color() -> Outcome {
+    need_controllers()?;
+    need_program("script")?;
+    let demo = format!("{} --pids 3", program("cgroup_demo").display());
+    let coloured = on_a_terminal(&demo, false);
+    assert!(coloured.contains("\x1b[1m3. pids"), "{coloured}");
+    let plain = on_a_terminal(&demo, true);
+    assert!(
+        plain.contains("3. pids") && !plain.contains('\x1b'),
+        "{plain}"
+    );
+    Ok(())
+}
