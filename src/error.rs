@@ -7,7 +7,7 @@
 //! hint: the root filesystem has no /proc directory; `minirun rootfs build` makes one that has
 //! ```
 //!
-//! The hints keyed on a launch step and an errno are in [`crate::hints`]. Lesson: 6, the runtime.
+//! The hints keyed on a launch step and an errno are in `hints.rs`. Lesson: 5, the runtime.
 
 use nix::errno::Errno;
 use std::fmt;

@@ -90,7 +90,7 @@ pub struct LeftOut {
 }
 
 /// The directories a container's own filesystems are mounted on.
-const MOUNT_POINTS: [&str; 3] = ["proc", "sys", "dev"];
+const MOUNT_POINTS: [&str; 4] = ["proc", "sys", "dev", "tmp"];
 
 /// Builds a root filesystem at `output`, whole or not at all; `replace` says that a root filesystem there
 /// may be replaced.
@@ -127,7 +127,12 @@ pub fn build(output: &Path, source: &Source, replace: bool) -> Result<Report> {
     // Layers and hand-made trees often lack them, and a container cannot start without.
     for name in MOUNT_POINTS.map(Path::new) {
         if !tree.exists(name) {
-            tree.directory(name, meta::Meta::root(0o755))?;
+            let mode = if name == Path::new("tmp") {
+                0o1777
+            } else {
+                0o755
+            };
+            tree.directory(name, meta::Meta::root(mode))?;
         }
     }
     tree.finish()?;

@@ -47,14 +47,14 @@ fn table(records: &[Record]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled); // a terminal wraps, a pipe must not
-    table.set_header(["NAME", "STATUS", "LIMITS", "COMMAND", "ROOT"]);
+    table.set_header(["NAME", "STATUS", "LIMITS", "ROOT", "COMMAND"]);
     for record in records {
         table.add_row([
             record.name.clone(),
             status(record),
             limits(record),
-            record.command.clone(),
             record.rootfs.display().to_string(),
+            record.command.clone(),
         ]);
     }
     let lines = table.to_string();

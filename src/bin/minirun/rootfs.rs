@@ -1,8 +1,10 @@
 //! `minirun rootfs`: makes the directory that containers see as `/`. Lesson: 3, the root filesystem.
 
 use clap::{Args, Subcommand};
-use minirun::Result;
+use minirun::record::Record;
 use minirun::rootfs::{self, LeftOut, Report, Source};
+use minirun::store::Store;
+use minirun::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -58,11 +60,28 @@ fn build(args: &BuildArgs, store_root: &Path) -> Result<()> {
         Some(path) => path.clone(),
         None => rootfs::default_path(store_root)?,
     };
+    refuse_if_in_use(&output, store_root)?;
     let report = rootfs::build(&output, &source, args.force)?;
     if !args.quiet {
         print!("{}", describe(&report, &output));
     }
     Ok(())
+}
+
+/// A running container would lose its files one by one while the old tree is removed.
+fn refuse_if_in_use(output: &Path, store_root: &Path) -> Result<()> {
+    let (records, _) = Store::at(store_root).list()?;
+    let user = records.iter().find(|record| {
+        record.is_running() && output.canonicalize().is_ok_and(|o| o == record.rootfs)
+    });
+    match user {
+        None => Ok(()),
+        Some(Record { name, .. }) => Err(Error::new(format!(
+            "{} is in use by the container {name}",
+            output.display()
+        ))
+        .hint(format!("end it first: `minirun stop {name}`"))),
+    }
 }
 
 /// What a person wants to know of a build: where, how much, and what is missing.
