@@ -151,8 +151,12 @@ impl Tour {
             "tail /dev/zero",
         ];
         if !self.is_root {
-            self.left_out
-                .push("a memory limit that kills needs root: sudo scripts/tour".into());
+            let minirun = self.programs.join("minirun");
+            self.left_out.push(format!(
+                "a memory limit that kills, which takes root: sudo {} {}",
+                minirun.display(),
+                shell_line(&greedy[1..])
+            ));
             return Ok(());
         }
         self.stop(

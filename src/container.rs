@@ -23,6 +23,7 @@ use crate::volume::Volume;
 use crate::{Context, Error, Result, inside, rootfs, sys, user};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::geteuid;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -156,12 +157,12 @@ fn start_claimed(
         not_in_force: not_in_force.clone(),
         ..Run::default()
     };
-    store.update(&record.name, |record| {
+    let recorded = store.update(&record.name, |record| {
         record.id = Some(id);
         record.status = Status::Running;
         record.run = Some(run);
-    })?;
-    Ok(Running {
+    });
+    let running = Running {
         store,
         record,
         cgroup,
@@ -169,7 +170,14 @@ fn start_claimed(
         signals,
         _claim: claim,
         not_in_force,
-    })
+    };
+    match recorded {
+        Ok(_) => Ok(running),
+        Err(error) => {
+            running.abandon();
+            Err(error)
+        }
+    }
 }
 
 fn prepare_and_launch(
@@ -252,6 +260,14 @@ fn environment(
 }
 
 impl Running<'_> {
+    /// Ends a container whose start could not be recorded: nobody would know of it.
+    fn abandon(self) {
+        let pidfd = self.launched.pidfd.as_fd();
+        sys::pidfd_send_signal(pidfd, Signal::SIGKILL).ok();
+        waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED).ok();
+        self.cgroup.remove().ok(); // the error to report is the one that came first
+    }
+
     /// Waits for the end of the container, records it, and cleans up.
     ///
     /// # Errors
@@ -263,8 +279,8 @@ impl Running<'_> {
             self.cgroup.remove()?;
             self.store.remove(&self.record.name)?;
         } else {
-            // First what would be lost if we were killed now.
-            self.store.update(&self.record.name, |record| {
+            // First what would be lost if we were killed now; and a full disk does not keep the cgroup.
+            let recorded = self.store.update(&self.record.name, |record| {
                 record.status = Status::Stopped;
                 if let Some(run) = &mut record.run {
                     run.process = None;
@@ -272,8 +288,9 @@ impl Running<'_> {
                     run.exit_code = Some(exit_code);
                     run.oom_kills = oom_kills;
                 }
-            })?;
+            });
             self.cgroup.remove()?;
+            recorded?;
         }
         Ok(End {
             exit_code,

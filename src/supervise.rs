@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{read, write};
+use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -45,10 +45,12 @@ impl Signals {
     }
 }
 
-/// The size of our terminal, if input and output both are one: then the container is given one too.
+/// The size of our terminal, if input and output both are one: then the container is given one too. Not in
+/// the background of a shell (`minirun start web &`), where touching the terminal would stop us: SIGTTOU.
 pub fn terminal_size() -> Option<libc::winsize> {
     let (input, output) = (io::stdin(), io::stdout());
-    let both = input.is_terminal() && output.is_terminal();
+    let in_foreground = tcgetpgrp(&input) == Ok(getpgrp());
+    let both = input.is_terminal() && output.is_terminal() && in_foreground;
     both.then(|| sys::window_size(output.as_fd()).ok())?
 }
 
