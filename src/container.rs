@@ -305,9 +305,21 @@ impl Running<'_> {
 /// # Errors
 /// If there is no such container, or it may not be signalled.
 pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
-    let record = find(store, name)?;
-    let Some(pidfd) = record.process().and_then(ProcessId::pidfd) else {
-        return Ok(false);
+    let settled = Instant::now() + Duration::from_secs(1);
+    let pidfd = loop {
+        let record = find(store, name)?;
+        if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
+            break pidfd;
+        }
+        // Its program runs a moment before the record says so: whoever holds the claim may be about to.
+        if let Some(claim) = Claim::take(store, name.as_str())? {
+            take_over(store, name, &claim)?;
+            return Ok(false);
+        }
+        if Instant::now() > settled {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(2));
     };
     let cannot = || format!("cannot signal the container {name}");
     for (signal, patience) in [
