@@ -8,6 +8,7 @@ mod cgroup_demo;
 mod chroot_demo;
 mod common;
 mod fork_demo;
+mod lifecycle;
 mod namespace_demo;
 mod narration;
 mod rootfs_build;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         cgroup_demo::all(),
         rootfs_build::all(),
         rootfs_from::all(),
+        lifecycle::all(),
     ]
     .into_iter()
     .flatten()

@@ -1,5 +1,6 @@
 //! What the test files share: how a test is declared, skipped, and given a place of its own.
 
+pub mod home;
 pub mod leftovers;
 
 use libtest_mimic::{Completion, Failed, Trial};
