@@ -117,10 +117,16 @@ fn start_claimed(
     claim: Claim,
     strict: bool,
 ) -> Result<Running<'_>> {
-    let id = record
-        .id
-        .get_or_insert_with(|| new_id(&record.name))
-        .clone();
+    let id = match record.id.clone() {
+        Some(id) => id,
+        None => {
+            // Written before anything has this name: whoever cleans up after us must know what to look for.
+            let id = new_id(&record.name);
+            store.update(&record.name, |record| record.id = Some(id.clone()))?;
+            record.id = Some(id.clone());
+            id
+        }
+    };
     let remove = record.config.remove;
     let started = (|| {
         let signals = Signals::hold()?;
@@ -158,7 +164,6 @@ fn start_claimed(
         ..Run::default()
     };
     let recorded = store.update(&record.name, |record| {
-        record.id = Some(id);
         record.status = Status::Running;
         record.run = Some(run);
     });
