@@ -7,12 +7,14 @@
 mod cgroup_demo;
 mod chroot_demo;
 mod common;
+mod crash;
 mod fork_demo;
 mod lifecycle;
 mod namespace_demo;
 mod narration;
 mod rootfs_build;
 mod rootfs_from;
+mod store;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
         rootfs_build::all(),
         rootfs_from::all(),
         lifecycle::all(),
+        store::all(),
+        crash::all(),
     ]
     .into_iter()
     .flatten()
