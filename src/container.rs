@@ -16,7 +16,8 @@ use crate::launch::{self, Launched, Spec};
 use crate::name::Name;
 use crate::namespace::Namespaces;
 use crate::process::ProcessId;
-use crate::record::{Network, NotInForce, Record, Run, Status};
+use crate::reconcile::{claim, clean_up, take_over};
+use crate::record::{Network, NotInForce, Record, Run, Status, now};
 use crate::store::Store;
 use crate::supervise::{self, Signals};
 use crate::volume::Volume;
@@ -27,7 +28,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::geteuid;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// What a container's PATH is if nobody says otherwise: Docker's.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -360,84 +361,6 @@ pub fn delete(store: &Store, name: &Name) -> Result<()> {
     store.remove(name.as_str())
 }
 
-/// Finds the containers whose parent died before it had cleaned up, and does it in its place: their
-/// processes end, their cgroups go, and their records say `stopped`. Every command begins with this.
-pub fn reconcile(store: &Store) {
-    for name in Claim::names(store) {
-        // What cannot be cleaned up now, for want of permission, will be by the next who can.
-        let Ok(name) = name.parse::<Name>() else {
-            continue;
-        };
-        if let Ok(Some(claim)) = Claim::take(store, name.as_str()) {
-            take_over(store, &name, &claim).ok();
-        }
-    }
-}
-
-/// The claim on a container that is not running and that nobody else works on.
-fn claim(store: &Store, name: &Name) -> Result<Claim> {
-    let patience = Instant::now() + Duration::from_secs(5);
-    loop {
-        if let Some(claim) = Claim::take(store, name.as_str())? {
-            take_over(store, name, &claim)?;
-            return Ok(claim);
-        }
-        if let Some(record) = store.find(name)?
-            && let Some(process) = record.process().filter(|process| process.is_alive())
-        {
-            return Err(Error::new(format!(
-                "the container {name} is running (process {})",
-                process.pid
-            ))
-            .hint(format!("end it first: `minirun stop {name}`")));
-        }
-        if Instant::now() > patience {
-            return Err(Error::new(format!(
-                "another minirun is working on the container {name}"
-            ))
-            .hint("wait until it is done, and try again"));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Finishes what a dead holder of the claim left.
-fn take_over(store: &Store, name: &Name, claim: &Claim) -> Result<()> {
-    let Ok(Some(record)) = store.find(name) else {
-        return Ok(());
-    };
-    if !claim.abandoned && record.status != Status::Running {
-        return Ok(());
-    }
-    clean_up(&record)?;
-    if record.config.remove {
-        return store.remove(name.as_str());
-    }
-    if record.status == Status::Running {
-        store.update(name.as_str(), |record| {
-            record.status = Status::Stopped;
-            if let Some(run) = &mut record.run {
-                run.process = None; // and nobody can know its exit status any more
-                run.finished_at = Some(now());
-            }
-        })?;
-    }
-    Ok(())
-}
-
-/// Ends the processes of a container that has no parent any more, and removes its cgroups.
-fn clean_up(record: &Record) -> Result<()> {
-    if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
-        sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::from(2000u16)).ok();
-    }
-    match &record.id {
-        Some(id) => Cgroup::find(id).remove(),
-        None => Ok(()),
-    }
-}
-
 /// Says what could have been meant: a similar name, or the store of root or of the user behind sudo.
 fn no_such_container(store: &Store, name: &Name) -> Error {
     let error = Error::new(format!(
@@ -459,11 +382,6 @@ fn no_such_container(store: &Store, name: &Name) -> Error {
             "`minirun list` shows what there is; `minirun create {name}` makes it"
         )),
     }
-}
-
-/// RFC 3339, in UTC, to the second.
-fn now() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
 /// The name, and enough random digits that no two stores of this host use one cgroup.

@@ -159,6 +159,11 @@ pub struct NotInForce {
     pub hint: Option<String>,
 }
 
+/// The time now, for a record: RFC 3339, in UTC, to the second.
+pub(crate) fn now() -> String {
+    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -16,7 +16,7 @@ mod stop;
 
 use clap::{Parser, Subcommand};
 use colored::Colorize;
-use minirun::{Error, Result, container, home, sys};
+use minirun::{Error, Result, home, reconcile, sys};
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<u8> {
     let store = home::store(cli.home.as_deref())?;
-    container::reconcile(&store);
+    reconcile::all(&store);
     match cli.command {
         Command::Create(args) => create::run(args, &store).map(|()| 0),
         Command::Start(args) => start::run(args, &store),
