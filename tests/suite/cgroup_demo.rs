@@ -69,14 +69,8 @@ fn reviewed(story: &str) -> String {
             }
             "memory.oom_control" => line.replace("memory.oom_control", "memory.events     "),
             "cpu.cfs_quota_us" => "   cpu.max                    20000 100000".into(),
-            "cpu.stat" => {
-                line.replace(|c: char| c.is_ascii_digit(), "")
-                    .trim_end()
-                    .to_owned()
-                    + " NN"
-            }
+            "cpu.stat" => format!("{asked}throttled NN"), // in ns or in µs
             "mkdir()" => format!("{asked}HIERARCHY/cgroup_demo-NN"),
-            "/proc/self/cgroup" => format!("{asked}OURS"),
             "child's /proc/self/cgroup" => format!("{asked}THEIRS"),
             _ => line.replace("cgroup v1", "cgroup v2"),
         };
@@ -91,48 +85,41 @@ fn tells_the_whole_story() -> Outcome {
     let story = run(&mut cgroup_demo(&[])).succeeded();
     insta::assert_snapshot!(reviewed(&story.stdout), @"
 
-    1. memory: killed at the limit
+    1. memory: a limit, and a program that runs into it
        memory is in               cgroup v2
-       /proc/self/cgroup          OURS
        mkdir()                    HIERARCHY/cgroup_demo-NN
        memory.max                 NN
        ✓ the kernel took the limit
        child's /proc/self/cgroup  THEIRS
        waitpid()                  killed by signal 9
        memory.events              oom_kill 1
-       ✓ it was killed, before it had what it wanted
+       ✓ it was killed with signal 9
        ✓ by the OOM killer, for this cgroup
 
-    2. cpu: held to its share
+    2. cpu: a limit, and a program that runs into it
        cpu is in                  cgroup v2
-       /proc/self/cgroup          OURS
        mkdir()                    HIERARCHY/cgroup_demo-NN
        cpu.max                    NN NN
        ✓ the kernel took the limit
        child's /proc/self/cgroup  THEIRS
-       waitpid()                  exited with status 0
-       cpu.stat                   nr_periods NN
-       cpu.stat                   nr_throttled NN
-       getrusage()                NN ms of CPU time in NN ms: NN %
-       ✓ it came to its end
-       ✓ it was made to wait
+       getrusage()                NN ms, NN % of the time
        ✓ it got no more than its share
+       waitpid()                  exited with status 0
+       cpu.stat                   throttled NN
+       ✓ it was made to wait
 
-    3. pids: no more forks
+    3. pids: a limit, and a program that runs into it
        pids is in                 cgroup v2
-       /proc/self/cgroup          OURS
        mkdir()                    HIERARCHY/cgroup_demo-NN
        pids.max                   NN
        ✓ the kernel took the limit
        child's /proc/self/cgroup  THEIRS
-       fork(), 9 times            0
-       fork(), once more          EAGAIN: Try again
+       fork() succeeded           9 times
+       fork(), once more          Err(EAGAIN)
        pids.current               NN
        ✓ fork was refused
-       ✓ the cgroup was full, the child included
        waitpid()                  exited with status 0
        pids.events                max 1
-       ✓ it came to its end
        ✓ this limit is what refused
     ");
     Ok(())
@@ -267,11 +254,9 @@ fn limit_asked_for_but_impossible_is_an_error() -> Outcome {
     need_controllers()?;
     let story = run(as_nobody(&mut cgroup_demo(&["--pids", "5"])));
     assert_eq!(story.status, 1);
-    insta::assert_snapshot!(story.stderr, @"
-    error: the cgroup belongs to user 0
-    hint: limits take root (sudo), or a cgroup that is delegated to you:
-          systemd-run --user --scope -p Delegate=yes cgroup_demo
-    ");
+    let error = "error: no cgroup in /sys/fs/cgroup/";
+    assert!(story.stderr.starts_with(error), "{}", story.stderr);
+    assert!(story.stdout.contains("Delegate=yes"), "{}", story.stdout);
     Ok(())
 }
 
@@ -298,7 +283,7 @@ fn plain_through_a_pipe_and_no_panic_when_it_closes() -> Outcome {
         "3. pids",
         "pids.max",
         "pids.current",
-        "fork(), 4 times",
+        "4 times",
     ] {
         assert_eq!(
             story.stdout.matches(line).count(),
