@@ -9,32 +9,23 @@
 
 use clap::Parser;
 use colored::Colorize;
-use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, clone};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{chdir, chroot, getegid, geteuid, pivot_root};
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitCode};
+use std::{fmt::Display, fs};
 
 /// Lesson 3: a process that sees only one directory, and whether it can get out.
 ///
 /// Without an option all is shown, in a small tree made for it: chroot, the escape from it, pivot_root,
-/// and the same escape again. Ordinary users get a user namespace for it. Nothing is left behind.
+/// and the same escape again. Ordinary users get a user namespace for it. Nothing is left behind. The exit
+/// status is 0 if everything happened as told, escapes included, and 1 if not.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  chroot_demo                   everything, in order
-  chroot_demo --escape          into a chroot and out again
-  chroot_demo --root rootfs     look around in a root filesystem of yours, by its own ls
-  strace -f chroot_demo --pivot the same, as strace sees it
-
-The exit status is 0 if everything happened as told, escapes included, and 1 if not."
-)]
+#[command(version)]
 struct Options {
     /// Use the tree in DIR, which needs a directory proc (the escape from chroot has its own)
     #[arg(long, value_name = "DIR")]
@@ -68,96 +59,76 @@ fn run(options: &Options) -> Result<()> {
     let everything = !options.escape && !options.pivot;
     let outside = Outside::make()?;
     let own_tree = outside.dir.join("rootfs");
-    let tree = match &options.root {
-        Some(dir) => {
-            fs::canonicalize(dir).map_err(|error| format!("{}: {error}", dir.display()))?
-        }
-        None => own_tree.clone(),
-    };
+    let tree = options.root.as_ref().unwrap_or(&own_tree);
     if !tree.join("proc").is_dir() {
         return Err(format!("{} has no directory proc to mount /proc on", tree.display()).into());
     }
-    say!(
-        "Outside, {} is {}.",
-        outside.dir.join("secret").display(),
-        outside.secret
-    );
+    say!("Outside, {} is {SECRET}.", outside.secret().display());
     say!("Inside, / will be {}.", tree.display());
     if !geteuid().is_root() {
         say!("You are not root, so each child gets a user namespace, in which it is.");
     }
     if everything {
-        step("1. chroot: a directory becomes /");
-        in_a_child(&|| {
-            enter_chroot(&tree)?;
-            look_around(&outside, options.root.is_some())
+        in_a_child("1. chroot: a directory becomes /", &|| {
+            enter_chroot(tree)?;
+            look_around(&outside)
         })?;
     }
     if everything || options.escape {
-        step("2. escape: chroot moves the root, but not the process");
-        in_a_child(&|| {
+        in_a_child("2. escape: chroot moves the root, not the process", &|| {
             enter_chroot(&own_tree)?;
             check("the secret is out of sight", outside.is_hidden())?;
             walk_out()?;
-            let root = inode_of("/")?;
-            check("/ is the host's again", root == outside.root)?;
-            let secret = outside.steal();
-            tell("read the secret", secret.as_deref().unwrap_or("?"));
-            check("it is the secret", secret.as_ref() == Ok(&outside.secret))
+            let at_host_root = inode_of("/")? == outside.root;
+            check("/ is the host's again", at_host_root)?;
+            let secret = fs::read_to_string(outside.secret())?;
+            tell("read the secret", &secret);
+            check("it is the secret", secret == SECRET)
         })?;
     }
     if everything || options.pivot {
-        step("3. pivot_root: another mount becomes /, and the old one goes away");
-        in_a_child(&|| {
-            enter_by_pivot_root(&tree)?;
-            look_around(&outside, options.root.is_some())?;
+        in_a_child("3. pivot_root: another mount becomes /", &|| {
+            enter_by_pivot_root(tree)?;
+            look_around(&outside)?;
             step("4. the same escape from pivot_root");
             walk_out()?;
-            let root = inode_of("/")?;
-            check("the host's / is still out of reach", root != outside.root)?;
+            let at_host_root = inode_of("/")? == outside.root;
+            check("the host's / is still out of reach", !at_host_root)?;
             check("so is the secret", outside.is_hidden())
         })?;
     }
     Ok(())
 }
 
+const SECRET: &str = "a treasure";
+
 /// What a prisoner must not see: a directory in /tmp with a secret, and beside it the tree, his prison.
 struct Outside {
     dir: PathBuf,
-    secret: String,
     /// The host's "/", by the two numbers that identify a file: st_dev and st_ino.
     root: (u64, u64),
 }
 
 impl Outside {
     fn make() -> Result<Outside> {
-        let mut random = [0; 8];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let secret = format!("{:016x}", u64::from_ne_bytes(random));
         let dir = std::env::temp_dir().join(format!("chroot_demo-{}", process::id()));
-        // Nobody else may look in, and nobody can have put a link in our way: mkdir fails if it exists.
-        let made = DirBuilder::new().mode(0o700).create(&dir);
-        let hint = "set TMPDIR to a directory that is yours";
-        made.map_err(|error| format!("mkdir {}: {error}\nhint: {hint}", dir.display()))?;
-        let outside = Outside {
-            dir,
-            secret,
-            root: inode_of("/")?,
-        };
-        fs::write(outside.dir.join("secret"), &outside.secret)?;
+        // Nobody can have put a link in our way: mkdir fails if it exists.
+        fs::create_dir(&dir).map_err(|error| format!("mkdir {}: {error}", dir.display()))?;
+        let root = inode_of("/")?;
+        let outside = Outside { dir, root };
+        fs::write(outside.secret(), SECRET)?;
         fs::create_dir_all(outside.dir.join("rootfs/proc"))?;
         fs::write(outside.dir.join("rootfs/hello"), "This is all there is.\n")?;
         Ok(outside)
     }
 
-    /// Reads the secret by its path on the host; the error is the kernel's number for it.
-    fn steal(&self) -> std::result::Result<String, i32> {
-        fs::read_to_string(self.dir.join("secret"))
-            .map_err(|error| error.raw_os_error().unwrap_or(0))
+    /// The secret's path, as the host has it.
+    fn secret(&self) -> PathBuf {
+        self.dir.join("secret")
     }
 
     fn is_hidden(&self) -> bool {
-        self.steal() == Err(libc::ENOENT)
+        fs::read(self.secret()).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 }
 
@@ -182,67 +153,49 @@ fn walk_out() -> Result<()> {
         chdir("..")?;
         levels += 1;
     }
-    let levels = format!("{levels} levels up");
-    tell("chdir(\"..\"), again and again", &levels);
+    tell(
+        "chdir(\"..\"), again and again",
+        format!("{levels} levels up"),
+    );
     ask("chroot(\".\")", chroot("."))
 }
 
 /// pivot_root takes only a mount for the new root, so the tree is mounted on itself. With "." for both, the
 /// old root ends up on top of the new one, where umount2 takes it away: pivot_root(2), "Notes".
 fn enter_by_pivot_root(tree: &Path) -> Result<()> {
-    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
     let none = None::<&str>;
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let points = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(Path::new);
-    let in_tree = points.filter(|point| point.starts_with(tree)).count(); // a tree of yours may have some
-    let before = mounts.lines().count();
-    tell("/proc/self/mountinfo", &format!("{before} mounts"));
-    let bound = mount(Some(tree), tree, none, bind, none);
+    let before = fs::read_to_string("/proc/self/mountinfo")?.lines().count();
+    tell("/proc/self/mountinfo", format!("{before} mounts"));
+    let bound = mount(Some(tree), tree, none, MsFlags::MS_BIND, none);
     ask("mount(rootfs, rootfs, MS_BIND)", bound)?;
-    // While the old /proc is in sight: without root, the kernel gives a new one only to who has one already.
-    let proc = mount(
-        Some("proc"),
-        &tree.join("proc"),
-        Some("proc"),
-        MsFlags::empty(),
-        none,
-    );
-    ask("mount(proc, rootfs/proc)", proc)?;
     ask("chdir(rootfs)", chdir(tree))?;
+    // While the old /proc is in sight: without root, the kernel gives a new one only to who has one already.
+    let proc = mount(none, "proc", Some("proc"), MsFlags::empty(), none);
+    ask("mount(proc, \"proc\")", proc)?;
     ask("pivot_root(\".\", \".\")", pivot_root(".", "."))?;
     let unmounted = umount2(".", MntFlags::MNT_DETACH);
     ask("umount2(\".\", MNT_DETACH)", unmounted)?;
     ask("chdir(\"/\")", chdir("/"))?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     for line in mounts.lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        tell(
-            "one of the mounts",
-            &format!("{} on {}", words[3], words[4]),
-        );
+        let words: Vec<&str> = line.split(' ').collect(); // proc_pid_mountinfo(5)
+        tell("one of the mounts", format!("{} on {}", words[3], words[4]));
     }
-    let myself = fs::read_link("/proc/self")?;
-    tell("readlink(\"/proc/self\")", &myself.display().to_string());
-    let left = mounts.lines().count() - in_tree;
+    let left = mounts.lines().count();
     check("no mount is left but the tree and its /proc", left == 2)
 }
 
 /// What is in sight?
-fn look_around(outside: &Outside, has_programs: bool) -> Result<()> {
+fn look_around(outside: &Outside) -> Result<()> {
     let mut names = Vec::new();
     for entry in fs::read_dir("/")? {
         names.push(entry?.file_name().display().to_string());
     }
     names.sort();
-    tell("readdir(\"/\")", &names.join(" "));
-    let answer = outside.steal().err().unwrap_or(0);
-    tell("open(the secret)", &Errno::from_raw(answer).to_string());
+    tell("readdir(\"/\")", names.join(" "));
     check("/ is not the host's", inode_of("/")? != outside.root)?;
-    check("the secret is out of sight", answer == libc::ENOENT)?;
-    if has_programs && fs::exists("/bin/sh")? {
+    check("the secret is out of sight", outside.is_hidden())?;
+    if fs::exists("/bin/sh")? {
         say!("   /bin/sh -c 'ls -l /'");
         let status = Command::new("/bin/sh").args(["-c", "ls -l /"]).status()?;
         check("its own shell and ls run in there", status.success())?;
@@ -250,54 +203,41 @@ fn look_around(outside: &Outside, has_programs: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs an experiment where it can do no harm: in a child with its own mounts, of which none is shared.
+/// Runs an experiment where it can do no harm: in a child with its own mounts, of which none is shared. It
+/// has its own process ids too, as without root one can mount only a /proc of one's own.
 #[allow(unsafe_code)]
-fn in_a_child(experiment: &dyn Fn() -> Result<()>) -> Result<()> {
+fn in_a_child(title: &str, experiment: &dyn Fn() -> Result<()>) -> Result<()> {
+    step(title);
     let (uid, gid) = (geteuid(), getegid());
     let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
-    if !uid.is_root() {
-        flags |= CloneFlags::CLONE_NEWUSER;
-    }
-    let prepare = || {
+    flags.set(CloneFlags::CLONE_NEWUSER, !uid.is_root());
+    let isolated = || {
         if !uid.is_root() {
             fs::write("/proc/self/setgroups", "deny")?; // an ordinary user may map one id, his own, and
             fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?; // must give up setgroups(2) for it
             fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
         }
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        Ok(mount(
-            None::<&str>,
-            "/",
-            None::<&str>,
-            private,
-            None::<&str>,
-        )?)
+        let (none, private) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+        mount(none, "/", none, private, none)?;
+        experiment()
     };
-    let child = Box::new(
-        || match prepare().map_err(refused).and_then(|()| experiment()) {
-            Ok(()) => 0,
-            Err(error) => {
-                let _ = writeln!(io::stderr(), "error: {error}");
-                1
-            }
-        },
-    );
+    let child = Box::new(|| match isolated() {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: in the child: {error}");
+            1
+        }
+    });
     let mut stack = vec![0; 1024 * 1024];
     // SAFETY: without CLONE_VM the child works on copies, its stack included, and as this program has one
     // thread, the copies are consistent. A megabyte is far more than the child needs.
     let child = unsafe { clone(child, &mut stack, flags, Some(libc::SIGCHLD)) };
-    let child = child.map_err(|errno| refused(errno.into()))?;
+    let hint = "this needs root with all its powers, or a host that allows user namespaces";
+    let child = child.map_err(|errno| format!("clone: {errno}\nhint: {hint}"))?;
     match waitpid(child, None)? {
         WaitStatus::Exited(_, 0) => Ok(()),
         _ => Err("the child gave up".into()),
     }
-}
-
-/// What to try when the kernel will not give us namespaces.
-fn refused(error: io::Error) -> Box<dyn std::error::Error> {
-    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-    let hint = "this needs root with all its powers, or a host that allows user namespaces";
-    format!("cannot make a mount namespace: {errno}\nhint: {hint}").into()
 }
 
 fn inode_of(path: &str) -> Result<(u64, u64)> {
@@ -310,17 +250,15 @@ fn step(title: &str) {
 }
 
 /// One line of the story: what was asked of the kernel, and the answer.
-fn tell(asked: &str, answer: &str) {
+fn tell(asked: &str, answer: impl Display) {
     say!("   {asked:<32} {answer}");
 }
 
 /// The same for a system call that must succeed.
 fn ask(call: &str, answer: nix::Result<()>) -> Result<()> {
-    tell(
-        call,
-        &answer.map_or_else(|errno| errno.to_string(), |()| "0".into()),
-    );
-    answer.map_err(|errno| format!("{call}: {errno}").into())
+    answer.map_err(|errno| format!("{call}: {errno}"))?;
+    tell(call, 0);
+    Ok(())
 }
 
 fn check(claim: &str, holds: bool) -> Result<()> {
