@@ -105,8 +105,7 @@ fn tells_the_whole_story() -> Outcome {
     4. outside: what that changed here
        parent NN       gethostname()  HOST
        ✓ the host's name is as before
-       ✓ its tmpfs is in its mounts
-       ✓ and not in ours
+       ✓ its tmpfs is in its mounts, and not in ours
     ");
     Ok(())
 }
@@ -120,7 +119,6 @@ fn tells_the_whole_story_without_root() -> Outcome {
        You are not root, so the child gets a user namespace, in which it is.
        parent NN       clone()        NN
        parent NN       uid_map        0 NN 1
-       ✓ root in there is you out here
 
     2. outside: each namespace is an inode in /proc/PID/ns
        namespace  parent's     child's
@@ -154,8 +152,7 @@ fn tells_the_whole_story_without_root() -> Outcome {
     4. outside: what that changed here
        parent NN       gethostname()  HOST
        ✓ the host's name is as before
-       ✓ its tmpfs is in its mounts
-       ✓ and not in ours
+       ✓ its tmpfs is in its mounts, and not in ours
 
     5. inside: id
     0
