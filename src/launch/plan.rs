@@ -226,6 +226,7 @@ fn add_cgroup_view(steps: &mut Vec<Step>, view: &View) -> Result<()> {
                 steps.push(Step::MakeDir(c_string(path.as_str())?));
                 steps.push(mount(c"cgroup", &path, flags, names)?);
             }
+            steps.push(Step::ReadOnlyPath(c"sys/fs/cgroup")); // only now, after the directories
         }
     }
     Ok(())
