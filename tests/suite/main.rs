@@ -9,6 +9,7 @@ mod chroot_demo;
 mod common;
 mod crash;
 mod fork_demo;
+mod isolation;
 mod lifecycle;
 mod namespace_demo;
 mod narration;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         rootfs_build::all(),
         rootfs_from::all(),
         lifecycle::all(),
+        isolation::all(),
         store::all(),
         crash::all(),
     ]

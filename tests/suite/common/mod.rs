@@ -2,6 +2,7 @@
 
 pub mod home;
 pub mod leftovers;
+pub mod runtime;
 
 use libtest_mimic::{Completion, Failed, Trial};
 use std::path::{Path, PathBuf};

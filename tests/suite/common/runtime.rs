@@ -1,0 +1,179 @@
+//! What the tests of the runtime share: a store of their own, a root filesystem, and containers in it.
+
+use super::{Outcome, Skip, as_nobody, is_root, need_user_namespaces, program, run_dir};
+use serde_json::Value;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A store (`MINIRUN_HOME`) of a test's own, and the user whom it belongs to.
+pub struct Home {
+    dir: TempDir,
+    ordinary: bool,
+}
+
+impl Home {
+    /// Used as whoever runs the tests.
+    pub fn new() -> Result<Home, Skip> {
+        match is_root() {
+            true => Ok(Home::of(false)),
+            false => Home::of_nobody(),
+        }
+    }
+
+    /// Used as an ordinary user: as `nobody` if root runs the tests.
+    pub fn of_nobody() -> Result<Home, Skip> {
+        need_user_namespaces()?;
+        Ok(Home::of(true))
+    }
+
+    fn of(ordinary: bool) -> Home {
+        let dir = tempfile::tempdir_in(run_dir()).unwrap();
+        std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
+        if ordinary && is_root() {
+            chown(dir.path(), Some(65534), Some(65534)).unwrap();
+        }
+        Home { dir, ordinary }
+    }
+
+    /// A command to run as the user of this store.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("MINIRUN_HOME", self.dir.path().join("store"));
+        command.stdin(Stdio::null());
+        if self.ordinary {
+            as_nobody(&mut command);
+        }
+        command
+    }
+
+    /// `minirun ARGS`.
+    pub fn minirun(&self, args: &[&str]) -> Command {
+        let mut command = self.command(program("minirun"));
+        command.args(args);
+        command
+    }
+
+    /// What a script prints in a container.
+    pub fn inside(&self, options: &[&str], script: &str) -> String {
+        let output = self.run(options, &["sh", "-c", script]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `minirun run --rm OPTIONS --rootfs ROOT -- ARGS`, however it ends.
+    pub fn run(&self, options: &[&str], args: &[&str]) -> Output {
+        let mut command = self.minirun(&["run", "--rm"]);
+        command.args(options).arg("--rootfs").arg(self.rootfs());
+        command.arg("--").args(args).output().unwrap()
+    }
+
+    /// A root filesystem, built once in a run of the tests for each kind of user.
+    pub fn rootfs(&self) -> PathBuf {
+        static BUILT: Mutex<()> = Mutex::new(());
+        let _guard = BUILT.lock().unwrap_or_else(|e| e.into_inner());
+        let place = run_dir().join(if self.ordinary { "of-user" } else { "of-root" });
+        let root = place.join("root");
+        if !root.exists() {
+            std::fs::create_dir_all(&place).unwrap();
+            if self.ordinary && is_root() {
+                chown(&place, Some(65534), Some(65534)).unwrap();
+            }
+            let mut build = self.minirun(&["rootfs", "build", "--output"]);
+            let output = build.arg(&root).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        root
+    }
+
+    /// A directory of this test's own that its user may write to, and its containers have as a volume.
+    pub fn dir(&self, name: &str) -> PathBuf {
+        let dir = self.dir.path().join(name);
+        let mkdir = self.command("mkdir").arg("-p").arg(&dir).status();
+        assert!(mkdir.unwrap().success());
+        dir
+    }
+
+    /// The record of a container, as `minirun info` shows it; null if there is none.
+    pub fn record(&self, name: &str) -> Value {
+        let output = self.minirun(&["info", "--format", "json", name]).output();
+        serde_json::from_slice(&output.unwrap().stdout).unwrap_or_default()
+    }
+
+    /// Starts a script in a container called `name`, and returns once it runs.
+    pub fn background(&self, options: &[&str], name: &str, script: &str) -> Background<'_> {
+        let mut command = self.minirun(&["run", "--rm"]);
+        command.args(options).arg("--rootfs").arg(self.rootfs());
+        command.args([name, "--", "sh", "-c", script]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut background = Background {
+            home: self,
+            name: name.to_owned(),
+            minirun: command.spawn().unwrap(),
+            pid: 0,
+            id: String::new(),
+        };
+        let patience = Instant::now() + Duration::from_secs(10);
+        loop {
+            let record = self.record(name);
+            if record["status"] == "running" {
+                background.pid = record["run"]["process"]["pid"].as_i64().unwrap() as i32;
+                background.id = record["id"].as_str().unwrap().to_owned();
+                return background;
+            }
+            let ended = background.minirun.try_wait().unwrap();
+            assert!(ended.is_none(), "{name} ended at once: {ended:?}");
+            assert!(Instant::now() < patience, "{name} does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A container that runs while the test looks at it; killed and reaped with the value.
+pub struct Background<'a> {
+    home: &'a Home,
+    name: String,
+    minirun: Child,
+    /// Its process 1, as the host sees it.
+    pub pid: i32,
+    /// What its cgroups are called.
+    pub id: String,
+}
+
+impl Background<'_> {
+    /// Waits for its end, and returns minirun's exit status.
+    pub fn wait(mut self) -> i32 {
+        self.minirun.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Background<'_> {
+    fn drop(&mut self) {
+        // Not by a signal to minirun, which could then not remove the cgroups.
+        let stop = ["stop", "--time", "0", &self.name];
+        self.home.minirun(&stop).output().ok();
+        self.minirun.wait().ok();
+    }
+}
+
+/// A named pipe in a directory, for the container and the test to wait for each other without a clock.
+pub fn pipe(dir: &std::path::Path, name: &str) -> PathBuf {
+    let path = dir.join(name);
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    if is_root() {
+        let owner = std::os::unix::fs::MetadataExt::uid(&dir.metadata().unwrap());
+        chown(&path, Some(owner), None).unwrap();
+    }
+    path
+}
+
+/// Skips a test for a reason that the host gives.
+pub fn need(condition: bool, reason: &str) -> Outcome {
+    match condition {
+        true => Ok(()),
+        false => super::skip(reason),
+    }
+}
