@@ -11,6 +11,7 @@ mod crash;
 mod fork_demo;
 mod isolation;
 mod lifecycle;
+mod limits;
 mod namespace_demo;
 mod narration;
 mod rootfs_build;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         rootfs_from::all(),
         lifecycle::all(),
         isolation::all(),
+        limits::all(),
         store::all(),
         crash::all(),
     ]
