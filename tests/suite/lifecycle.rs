@@ -81,10 +81,10 @@ fn list_names_root_and_command_of_every_container() -> Outcome {
     home.create("three", &[]);
     let list = home.masked(&home.succeeds(&["list"]));
     insta::assert_snapshot!(list, @"
-    NAME   STATUS   LIMITS  COMMAND            ROOT
-    one    created  none    echo 'a  b' | cat  ROOTFS
-    three  created  none    /bin/bash          ROOTFS
-    two    created  none    sleep '9 9'        ROOTFS
+    NAME   STATUS   LIMITS  ROOT    COMMAND
+    one    created  none    ROOTFS  echo 'a  b' | cat
+    three  created  none    ROOTFS  /bin/bash
+    two    created  none    ROOTFS  sleep '9 9'
     ");
     Ok(())
 }

@@ -42,7 +42,7 @@ fn a_file_of_the_original_is_listed_started_and_kept() -> Outcome {
     put(&home, "old", &original.to_string());
     let list = home.masked(&home.succeeds(&["list"]));
     assert!(
-        list.contains("echo \"$0\" $((6 * 7)); exit 6  ROOTFS"),
+        list.contains("ROOTFS  echo \"$0\" $((6 * 7)); exit 6"),
         "{list}"
     );
     let said = run(&mut home.minirun(&["start", "old"]));
@@ -85,8 +85,8 @@ fn a_corrupt_file_is_named_and_hides_no_other() -> Outcome {
     let mut said = home.said(&["list"]);
     said += &home.said(&["info", "torn"]);
     insta::assert_snapshot!(said, @r#"
-    NAME  STATUS   LIMITS  COMMAND  ROOT
-    fine  created  none    true     ROOTFS
+    NAME  STATUS   LIMITS  ROOT    COMMAND
+    fine  created  none    ROOTFS  true
     warning: cannot read HOME/containers/binary.json: stream did not contain valid UTF-8
     warning: HOME/containers/empty.json is not a valid record: EOF while parsing a value at line 1 column 0
     hint: repair the file or remove it; the other containers are not affected
