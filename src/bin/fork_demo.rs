@@ -20,19 +20,11 @@ use std::{fmt::Display, fs};
 /// Lesson 1: make a child process, wait for it, turn it into another program.
 ///
 /// Without an option all four experiments run; an option runs its experiment alone. No privilege is
-/// needed, and nothing is left behind.
+/// needed, and nothing is left behind. The exit status is 0 if everything happened as told and 1 if not;
+/// with --exec it is that of CMD, 128 + n if signal n killed it, 127 if it does not exist,
+/// and 126 if it cannot be executed.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  fork_demo                             all four experiments
-  fork_demo --exec ls -l /proc/self/fd  which open files a program inherits
-  fork_demo --exec sh -c 'kill -9 $$'   a child that a signal kills
-  strace -f fork_demo --clone           the same, as strace sees it
-
-The exit status is 0 if everything happened as told and 1 if not. With --exec it is that of CMD,
-128 + n if signal n killed it, 127 if it does not exist, 126 if it cannot be executed."
-)]
+#[command(version)]
 struct Options {
     /// Run CMD in the child (everything that follows belongs to CMD)
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true,
@@ -66,16 +58,20 @@ fn run(options: &Options) -> Result<ExitCode> {
     if everything {
         step("1. fork: one process becomes two");
         copy_and_wait("fork()", fork_copy)?;
-        become_a_shell()?;
     }
     if let Some(command) = &options.exec {
         status = exec_and_wait(command)?;
+    } else if everything {
+        let script = c"readlink /proc/$$/exe; exit 3";
+        let status = exec_and_wait(&[c"sh".into(), c"-c".into(), script.into()])?;
+        check("the process that we forked ended as sh", status == 3)?;
     }
     if everything || options.clone {
         step("3. clone: fork is clone with no flag but the signal to send when it ends");
         copy_and_wait("clone(SIGCHLD)", clone_copy)?;
     }
     if everything || options.zombie {
+        step("4. zombie: dead, but not yet waited for");
         leave_a_zombie()?;
     }
     Ok(ExitCode::from(status))
@@ -83,27 +79,22 @@ fn run(options: &Options) -> Result<ExitCode> {
 
 /// One call, two returns: the copy goes on from here too, and knows by the answer that it is the child.
 fn copy_and_wait(call: &str, copy: fn() -> nix::Result<ForkResult>) -> Result<()> {
-    let (parent, mut number) = (getpid(), 1);
+    let mut number = 1;
+    let parent = getpid();
     tell("parent", "number", format!("{number} at {:p}", &number));
-    match copy()? {
-        ForkResult::Child => {
-            number += 1; // at the same address, yet in the child's own copy of the memory
-            tell("child", call, 0);
-            tell("child", "getppid()", getppid());
-            tell("child", "number", format!("{number} at {:p}", &number));
-            exit_child(if getppid() == parent { 7 } else { 1 })
-        }
-        ForkResult::Parent { child } => {
-            // Which of the two runs first is the scheduler's choice, so we wait before we speak.
-            let status = waitpid(child, None)?;
-            tell("parent", call, child);
-            tell("parent", "number", format!("{number} at {:p}", &number));
-            tell("parent", "waitpid()", decoded(status));
-            check("memory was copied, not shared", number == 1)?;
-            let as_sent = status == WaitStatus::Exited(child, 7);
-            check("the child's exit status reached its parent", as_sent)
-        }
-    }
+    let ForkResult::Parent { child } = copy()? else {
+        number += 1; // at the same address, yet in the child's own copy of the memory
+        tell("child", call, 0);
+        tell("child", "getppid()", getppid());
+        tell("child", "number", format!("{number} at {:p}", &number));
+        exit_child(if getppid() == parent { 7 } else { 1 })
+    };
+    // Which of the two runs first is the scheduler's choice, so we wait before we speak.
+    let status = wait_for(child)?;
+    tell("parent", call, child);
+    tell("parent", "number", format!("{number} at {:p}", &number));
+    check("memory was copied, not shared", number == 1)?;
+    check("the child's exit status reached its parent", status == 7)
 }
 
 /// fork copies the stdio buffers too: what is still in them would be printed twice. So flush first.
@@ -129,72 +120,46 @@ fn clone_copy() -> nix::Result<ForkResult> {
     }
 }
 
-/// Runs a shell that tells, in our columns, what it is: the same process, another program.
-fn become_a_shell() -> Result<()> {
-    let script = cr#"
-        trap "" PIPE # as we do, it ends as told even if nobody reads
-        printf "   sh     %-8s %-15s %s\n" $$ /proc/self/exe "$(readlink /proc/$$/exe)" 2>/dev/null
-        exit 3"#;
-    let status = exec_and_wait(&[c"sh".into(), c"-c".into(), script.into()])?;
-    check("the process that we forked ended as sh", status == 3)
-}
-
 /// exec replaces the program in a process; the process stays. Returns what a shell would have in `$?`.
+#[allow(unsafe_code)]
 fn exec_and_wait(command: &[CString]) -> Result<u8> {
     step("2. exec: the child becomes another program");
     let ForkResult::Parent { child } = fork_copy()? else {
         let program = fs::read_link("/proc/self/exe").unwrap_or_default();
         tell("child", "/proc/self/exe", program.display());
         tell("child", "execvp()", command[0].to_string_lossy());
-        let _ = io::stdout().flush(); // exec replaces all memory, and with it what is not yet written
-        default_sigpipe();
+        // Rust ignores SIGPIPE, and what is ignored stays ignored across exec, which programs do not expect.
+        // SAFETY: SIG_DFL is no function of ours that could run at a bad time.
+        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
         let Err(errno) = execvp(&command[0], command); // returns only if it failed
         let _ = writeln!(io::stderr(), "error: cannot run {:?}: {errno}", command[0]);
         exit_child(if errno == Errno::ENOENT { 127 } else { 126 })
     };
-    let status = waitpid(child, None)?;
-    tell("parent", "waitpid()", decoded(status));
-    match status {
-        WaitStatus::Signaled(_, signal, _) => Ok(128 + signal as u8),
-        WaitStatus::Exited(_, code) => Ok(code as u8),
-        other => Err(format!("waitpid: {other:?}").into()),
-    }
+    wait_for(child)
 }
 
 /// A process that has ended stays in the process table until its parent asks how it ended.
 fn leave_a_zombie() -> Result<()> {
-    step("4. zombie: dead, but not yet waited for");
     let ForkResult::Parent { child } = fork_copy()? else {
         exit_child(0)
     };
     // WNOWAIT looks without reaping: this returns once the child is dead, and leaves it a zombie.
     waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
-    let status = fs::read_to_string(format!("/proc/{child}/status"))?;
-    let state = status
-        .lines()
-        .find(|line| line.starts_with("State:"))
-        .unwrap_or("");
+    let proc = format!("/proc/{child}/status");
+    let status = fs::read_to_string(&proc)?;
+    let state = status.lines().find(|line| line.starts_with("State:"));
+    let state = state.unwrap_or_default().replace('\t', " ");
     tell("parent", "fork()", child);
-    tell("parent", "/proc/…/status", state.replace('\t', " "));
-    let ps = Command::new("ps")
-        .args(["-o", "pid=,ppid=,state=,comm=", "-p", &child.to_string()])
-        .output();
-    if let Ok(ps) = ps
-        && ps.status.success()
-    {
-        let words = String::from_utf8_lossy(&ps.stdout);
-        let words: Vec<&str> = words.split_whitespace().collect();
-        tell("parent", "ps", words.join(" "));
-    } // a machine without ps(1), or with a smaller one, has shown it above
-    tell("parent", "waitpid()", decoded(waitpid(child, None)?));
-    let gone = !fs::exists(format!("/proc/{child}"))?;
-    tell(
-        "parent",
-        "/proc/…/status",
-        if gone { "no such file" } else { "still there" },
-    );
+    tell("parent", "/proc/…/status", &state);
+    let mut ps = Command::new("ps");
+    ps.args(["-o", "pid=,ppid=,state=,comm=", "-p", &child.to_string()]);
+    if let Ok(ps) = ps.output() {
+        let shown = String::from_utf8_lossy(&ps.stdout);
+        tell("parent", "ps", shown.trim());
+    } // a machine without ps(1) has shown it above
+    wait_for(child)?;
     check("it was a zombie until we waited", state.contains('Z'))?;
-    check("now it is gone", gone)
+    check("now it is gone", !fs::exists(proc)?)
 }
 
 /// Ends a child. exit(3) would run handlers that belong to the parent; _exit(2) does not.
@@ -205,18 +170,19 @@ fn exit_child(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Rust ignores SIGPIPE, and what is ignored stays ignored across exec, which programs do not expect.
-#[allow(unsafe_code)]
-fn default_sigpipe() {
-    // SAFETY: SIG_DFL is no function of ours that could run at a bad time.
-    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-}
-
-fn decoded(status: WaitStatus) -> String {
-    match status {
-        WaitStatus::Signaled(_, signal, _) => format!("killed by signal {}", signal as i32),
-        WaitStatus::Exited(_, code) => format!("exited with status {code}"),
-        other => format!("{other:?}"),
+/// Waits for a child and tells how it ended; returns what a shell would have in `$?`.
+fn wait_for(child: Pid) -> Result<u8> {
+    match waitpid(child, None)? {
+        WaitStatus::Signaled(_, signal, _) => {
+            let number = signal as u8;
+            tell("parent", "waitpid()", format!("killed by signal {number}"));
+            Ok(128 + number)
+        }
+        WaitStatus::Exited(_, code) => {
+            tell("parent", "waitpid()", format!("exited with status {code}"));
+            Ok(code as u8)
+        }
+        other => Err(format!("waitpid: {other:?}").into()),
     }
 }
 

@@ -43,16 +43,16 @@ fn tells_the_whole_story() -> Outcome {
        child  NN       fork()          0
        child  NN       getppid()       NN
        child  NN       number          2 at ADDR
+       parent NN       waitpid()       exited with status 7
        parent NN       fork()          NN
        parent NN       number          1 at ADDR
-       parent NN       waitpid()       exited with status 7
        ✓ memory was copied, not shared
        ✓ the child's exit status reached its parent
 
     2. exec: the child becomes another program
        child  NN       /proc/self/exe  FORK_DEMO
        child  NN       execvp()        sh
-       sh     NN       /proc/self/exe  SHELL
+    SHELL
        parent NN       waitpid()       exited with status 3
        ✓ the process that we forked ended as sh
 
@@ -61,9 +61,9 @@ fn tells_the_whole_story() -> Outcome {
        child  NN       clone(SIGCHLD)  0
        child  NN       getppid()       NN
        child  NN       number          2 at ADDR
+       parent NN       waitpid()       exited with status 7
        parent NN       clone(SIGCHLD)  NN
        parent NN       number          1 at ADDR
-       parent NN       waitpid()       exited with status 7
        ✓ memory was copied, not shared
        ✓ the child's exit status reached its parent
 
@@ -71,7 +71,6 @@ fn tells_the_whole_story() -> Outcome {
        parent NN       fork()          NN
        parent NN       /proc/…/status  State: Z (zombie)
        parent NN       waitpid()       exited with status 0
-       parent NN       /proc/…/status  no such file
        ✓ it was a zombie until we waited
        ✓ now it is gone
     ");
