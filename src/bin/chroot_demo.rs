@@ -153,10 +153,7 @@ fn walk_out() -> Result<()> {
         chdir("..")?;
         levels += 1;
     }
-    tell(
-        "chdir(\"..\"), again and again",
-        format!("{levels} levels up"),
-    );
+    tell("chdir(\"..\"), …", format!("{levels} levels up"));
     ask("chroot(\".\")", chroot("."))
 }
 

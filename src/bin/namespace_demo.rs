@@ -61,8 +61,7 @@ macro_rules! say {
 
 fn main() -> ExitCode {
     run(&Options::parse()).unwrap_or_else(|error| {
-        let hint =
-            "namespaces need root with all its powers, or a host that allows user namespaces";
+        let hint = "this needs root with all its powers, or a host that allows user namespaces";
         let _ = writeln!(io::stderr(), "error: {error}\nhint: {hint}");
         ExitCode::FAILURE
     })
@@ -167,11 +166,7 @@ fn compare_inodes(child: Pid, flags: CloneFlags) -> Result<()> {
     for (name, flag, isolates) in NAMESPACES {
         let ours = fs::metadata(format!("/proc/self/ns/{name}"))?.ino();
         let theirs = fs::metadata(format!("/proc/{child}/ns/{name}"))?.ino();
-        let verdict = if ours == theirs {
-            "same".normal()
-        } else {
-            "new".green()
-        };
+        let verdict = if ours == theirs { "same" } else { "new" };
         say!("   {name:<10} {ours:<12} {theirs:<12} {verdict:<5} {isolates}");
         as_asked &= (ours != theirs) == flags.contains(flag);
     }

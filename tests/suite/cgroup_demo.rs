@@ -93,8 +93,7 @@ fn tells_the_whole_story() -> Outcome {
        child's /proc/self/cgroup  THEIRS
        waitpid()                  killed by signal 9
        memory.events              oom_kill 1
-       ✓ it was killed with signal 9
-       ✓ by the OOM killer, for this cgroup
+       ✓ the OOM killer ended it
 
     2. cpu: a limit, and a program that runs into it
        cpu is in                  cgroup v2
@@ -102,7 +101,7 @@ fn tells_the_whole_story() -> Outcome {
        cpu.max                    NN NN
        ✓ the kernel took the limit
        child's /proc/self/cgroup  THEIRS
-       getrusage()                NN ms, NN % of the time
+       getrusage()                NN ms, NN %
        ✓ it got no more than its share
        waitpid()                  exited with status 0
        cpu.stat                   throttled NN

@@ -85,7 +85,7 @@ fn tells_the_whole_story() -> Outcome {
        chdir("/")                       0
        ✓ the secret is out of sight
        chroot("proc")                   0
-       chdir(".."), again and again     ALL levels up
+       chdir(".."), …                   ALL levels up
        chroot(".")                      0
        ✓ / is the host's again
        read the secret                  SECRET
@@ -108,7 +108,7 @@ fn tells_the_whole_story() -> Outcome {
 
     4. the same escape from pivot_root
        chroot("proc")                   0
-       chdir(".."), again and again     0 levels up
+       chdir(".."), …                   0 levels up
        chroot(".")                      0
        ✓ the host's / is still out of reach
        ✓ so is the secret

@@ -332,7 +332,7 @@ fn refused_user_namespace_is_an_error_with_a_hint() -> Outcome {
     assert_eq!(story.status, 1);
     insta::assert_snapshot!(story.stderr, @"
     error: clone: ENOSPC: No space left on device
-    hint: namespaces need root with all its powers, or a host that allows user namespaces
+    hint: this needs root with all its powers, or a host that allows user namespaces
     ");
     Ok(())
 }
