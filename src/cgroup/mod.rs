@@ -61,15 +61,15 @@ pub enum View {
     V1(Vec<String>),
 }
 
-/// How a process gets into a [`Cgroup`].
+/// How a process gets into a [`Cgroup`]. On a host with some controllers in v1 trees and others in v2, both.
 #[derive(Debug)]
-pub enum Join {
+pub struct Join {
     /// v2: it is born there, by `CLONE_INTO_CGROUP` with this directory.
-    AtBirth(OwnedFd),
+    pub born_in: Option<OwnedFd>,
     /// v1: it writes `0` to each of these `tasks` files. For a process of one thread that does the same
     /// as writing to `cgroup.procs`, without the 11 ms that the latter waits for all other threads of the
     /// host (an RCU grace period in the kernel's `cgroup_procs_write_start`).
-    ByItself(Vec<OwnedFd>),
+    pub tasks: Vec<OwnedFd>,
 }
 
 impl Cgroup {
@@ -177,29 +177,31 @@ impl Cgroup {
             open(&path, flags | OFlag::O_CLOEXEC, Mode::empty())
                 .context(|| format!("cannot open {}", path.display()))
         };
-        if let [dir] = self.dirs.as_slice()
-            && dir.version == Version::V2
-        {
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-            return Ok(Join::AtBirth(open(dir.path.clone(), flags)?));
+        let mut join = Join {
+            born_in: None,
+            tasks: Vec::new(),
+        };
+        for Dir { version, path, .. } in &self.dirs {
+            match version {
+                Version::V1 => join.tasks.push(open(path.join("tasks"), OFlag::O_WRONLY)?),
+                Version::V2 => {
+                    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+                    join.born_in = Some(open(path.clone(), flags)?);
+                }
+            }
         }
-        let tasks = self
-            .dirs()
-            .map(|dir| open(dir.join("tasks"), OFlag::O_WRONLY));
-        Ok(Join::ByItself(tasks.collect::<Result<_>>()?))
+        Ok(join)
     }
 
-    /// What the container will see of it.
+    /// What the container will see of it: where both generations are in use, v2's part.
     pub fn view(&self) -> View {
-        match self.dirs.first().map(|dir| dir.version) {
-            None => View::None,
-            Some(Version::V2) => View::V2,
-            Some(Version::V1) => View::V1(
-                self.dirs
-                    .iter()
-                    .map(|dir| dir.controllers.clone())
-                    .collect(),
-            ),
+        if self.dirs.is_empty() {
+            View::None
+        } else if self.dirs.iter().any(|dir| dir.version == Version::V2) {
+            View::V2
+        } else {
+            let controllers = self.dirs.iter().map(|dir| dir.controllers.clone());
+            View::V1(controllers.collect())
         }
     }
 
@@ -300,5 +302,37 @@ fn kill_all(dir: &Path) {
         if let Some(pidfd) = ProcessId::of(Pid::from_raw(pid)).and_then(|p| p.pidfd()) {
             sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cgroup with a directory of each generation, as far as files go.
+    fn mixed(root: &Path) -> Cgroup {
+        let dir = |version, controllers: &str| {
+            let path = root.join(controllers);
+            fs::create_dir(&path).unwrap();
+            let controllers = controllers.to_owned();
+            Dir {
+                version,
+                controllers,
+                path,
+            }
+        };
+        let dirs = vec![dir(Version::V1, "pids"), dir(Version::V2, "memory")];
+        fs::write(dirs[0].path.join("tasks"), "").unwrap(); // v2 has no such file
+        Cgroup { dirs }
+    }
+
+    #[test]
+    fn where_both_generations_are_in_use_a_process_gets_into_both() {
+        let root = tempfile::tempdir().unwrap();
+        let cgroup = mixed(root.path());
+        let join = cgroup.join().unwrap();
+        assert!(join.born_in.is_some());
+        assert_eq!(join.tasks.len(), 1);
+        assert_eq!(cgroup.view(), View::V2);
     }
 }

@@ -86,15 +86,10 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     if in_user_namespace {
         steps.push(Step::AwaitIdMaps);
     }
-    let born_in = match spec.join {
-        Join::AtBirth(dir) => Some(dir),
-        Join::ByItself(tasks) => {
-            if !tasks.is_empty() {
-                steps.push(Step::JoinCgroups(tasks));
-            }
-            None
-        }
-    };
+    let Join { born_in, tasks } = spec.join;
+    if !tasks.is_empty() {
+        steps.push(Step::JoinCgroups(tasks));
+    }
     // Only now, so that the cgroup just joined is the root of what it sees.
     steps.push(Step::NewCgroupNamespace);
     steps.push(Step::NewSession);
