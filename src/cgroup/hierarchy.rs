@@ -7,6 +7,7 @@
 use super::write_once;
 use crate::{Context, Error, Result};
 use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -116,24 +117,45 @@ impl Hierarchy {
         if !dir.exists() || enabled.split_whitespace().any(|c| c == controller) {
             return Ok(());
         }
-        write_once(&file, &format!("+{controller}")).map_err(|error| {
-            let busy = error.raw_os_error() == Some(Errno::EBUSY as i32);
-            let error = Err::<(), _>(error)
-                .context(|| format!("cannot enable the {controller} controller in {}", file.display()))
-                .unwrap_err();
-            match busy {
-                true => error.hint("that cgroup holds processes itself, which v2 forbids where controllers are enabled: start minirun from a cgroup that is delegated to it (`systemd-run --scope -p Delegate=yes …`)"),
-                false => no_permission(error),
-            }
-        })
+        let written = match access(&file, AccessFlags::W_OK) {
+            Err(errno) => Err(errno.into()),
+            // The kernel itself refuses it only for memory. With cpu or pids it would make `dir` the root
+            // of threaded cgroups, and clone3 into a child of that fails with EOPNOTSUPP.
+            Ok(()) if holds_processes(dir) => Err(Errno::EBUSY.into()),
+            Ok(()) => write_once(&file, &format!("+{controller}")),
+        };
+        written
+            .context(|| {
+                format!(
+                    "cannot enable the {controller} controller in {}",
+                    file.display()
+                )
+            })
+            .map_err(|error| match error.errno() {
+                Some(Errno::EBUSY) => error.hint(INTERNAL_PROCESSES),
+                _ => no_permission(error),
+            })
     }
+}
+
+/// Only the cgroup that a container takes for the root of the tree can be in this state: the real root is
+/// exempt from the rule, and no process joins [`super::PARENT`].
+const INTERNAL_PROCESSES: &str = "this looks like a container, whose cgroup holds processes itself, which v2 forbids where controllers are enabled; move them into a cgroup below: `mkdir /sys/fs/cgroup/init; xargs -rn1 </sys/fs/cgroup/cgroup.procs >/sys/fs/cgroup/init/cgroup.procs`";
+
+/// v2: processes in a cgroup other than the real root, which alone has no `cgroup.type`.
+fn holds_processes(dir: &Path) -> bool {
+    let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    dir.join("cgroup.type").exists() && !processes.is_empty()
 }
 
 /// The cgroup tree belongs to root, or to whom root has delegated a part.
 pub(super) fn no_permission(error: Error) -> Error {
     match error.errno() {
-        Some(Errno::EACCES | Errno::EPERM | Errno::EROFS) => error.hint(
+        Some(Errno::EACCES | Errno::EPERM) => error.hint(
             "only root may make cgroups here: use sudo, or run without limits (--memory max --cpus max)",
+        ),
+        Some(Errno::EROFS) => error.hint(
+            "cgroups are read-only here, as in most containers: start that one privileged, or run without limits (--memory max --cpus max)",
         ),
         _ => error,
     }
@@ -160,6 +182,46 @@ mod tests {
         assert_eq!(found[0].controllers, ["cpu", "cpuacct"]);
         assert!(!found[0].has("pids"));
         assert_eq!(found[2].version, Version::V2);
+    }
+
+    /// A v2 cgroup, as far as files go.
+    fn v2(mount_point: &Path, files: &[(&str, &str)]) -> Hierarchy {
+        for (name, text) in files {
+            fs::write(mount_point.join(name), text).unwrap();
+        }
+        Hierarchy {
+            version: Version::V2,
+            mount_point: mount_point.to_owned(),
+            controllers: vec!["pids".into()],
+        }
+    }
+
+    #[test]
+    fn the_real_root_may_hold_processes_and_enable_controllers() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = v2(
+            dir.path(),
+            &[("cgroup.procs", "1\n"), ("cgroup.subtree_control", "")],
+        );
+        root.enable_below("pids", dir.path()).unwrap();
+        let control = fs::read_to_string(dir.path().join("cgroup.subtree_control"));
+        assert_eq!(control.unwrap(), "+pids");
+    }
+
+    #[test]
+    fn a_cgroup_with_processes_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            ("cgroup.procs", "1\n"),
+            ("cgroup.subtree_control", ""),
+            ("cgroup.type", "domain\n"),
+        ];
+        let inner = v2(dir.path(), &files);
+        let error = inner.enable_below("pids", dir.path()).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EBUSY));
+        assert!(error.hint_text().unwrap().contains("cgroup.procs"));
+        let control = fs::read_to_string(dir.path().join("cgroup.subtree_control"));
+        assert_eq!(control.unwrap(), "");
     }
 
     proptest! {
