@@ -7,6 +7,7 @@
 use crate::name::Name;
 use crate::record::Record;
 use crate::{Context, Error, Result};
+use nix::errno::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -68,7 +69,9 @@ impl Store {
         let dir = self.home.join("containers");
         let entries = match fs::read_dir(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.context(|| format!("cannot read the store {}", dir.display()))?,
+            entries => entries
+                .context(|| format!("cannot read the store {}", dir.display()))
+                .map_err(somebody_elses)?,
         };
         let mut names = Vec::new();
         for entry in entries {
@@ -136,14 +139,10 @@ impl Store {
         let dir = self.home.join(name);
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o711);
-        builder.create(&dir).context(|| {
-            format!("cannot write to the store {}", self.home.display())
-        }).map_err(|error| match error.errno() {
-            Some(nix::errno::Errno::EACCES | nix::errno::Errno::EPERM) => error.hint(
-                "it belongs to somebody else: use sudo, or choose a store of your own with --home or MINIRUN_HOME",
-            ),
-            _ => error,
-        })?;
+        builder
+            .create(&dir)
+            .context(|| format!("cannot write to the store {}", self.home.display()))
+            .map_err(somebody_elses)?;
         Ok(dir)
     }
 
@@ -166,7 +165,9 @@ impl Store {
     fn read(&self, path: &Path) -> Result<Option<Record>> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text.context(|| format!("cannot read {}", path.display()))?,
+            text => text
+                .context(|| format!("cannot read {}", path.display()))
+                .map_err(somebody_elses)?,
         };
         serde_json::from_str(&text).map(Some).map_err(|error| {
             Error::because(format!("{} is not a valid record", path.display()), error)
@@ -189,6 +190,16 @@ impl Store {
             fs::remove_file(&partial).ok();
             format!("cannot write {}", path.display())
         })
+    }
+}
+
+/// What to do about a store that one may not use.
+fn somebody_elses(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::EACCES | Errno::EPERM) => error.hint(
+            "it belongs to somebody else: use sudo, or choose a store of your own with --home or MINIRUN_HOME",
+        ),
+        _ => error,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{Context, Error, Result, inside};
 use nix::errno::Errno;
+use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
 
 /// A bind mount, `SRC:DST[:ro]`.
@@ -57,6 +58,23 @@ impl Volume {
         })
     }
 
+    /// What the source is.
+    ///
+    /// # Errors
+    /// If it does not exist, or cannot be looked at.
+    pub fn source_metadata(&self) -> Result<Metadata> {
+        let source = self
+            .source
+            .metadata()
+            .context(|| format!("cannot use {} as a volume", self.source.display()));
+        source.map_err(|error| match error.errno() {
+            Some(Errno::ENOENT) => error.hint(
+                "create it first: minirun does not guess whether a file or a directory is meant",
+            ),
+            _ => error,
+        })
+    }
+
     /// Makes the mount point in the root filesystem if it is missing: a directory, or a file if the source
     /// is one.
     ///
@@ -64,16 +82,7 @@ impl Volume {
     /// If the source does not exist, or if the mount point is a symlink that leads out of the root
     /// filesystem (or nowhere).
     pub fn prepare(&self, root: &Path) -> Result<()> {
-        let source = self
-            .source
-            .metadata()
-            .context(|| format!("cannot use {} as a volume", self.source.display()));
-        let source = source.map_err(|error| match error.errno() {
-            Some(Errno::ENOENT) => error.hint(
-                "create it first: minirun does not guess whether a file or a directory is meant",
-            ),
-            _ => error,
-        })?;
+        let source = self.source_metadata()?;
         inside::make(root, &self.destination, source.is_dir())
             .context(|| format!("cannot make the mount point {} in {}", self.destination.display(), root.display()))
             .map_err(|error| match error.errno() {

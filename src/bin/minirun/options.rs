@@ -71,12 +71,13 @@ impl Options {
     pub fn into_record(self, name: &Name, store: &Store) -> Result<Record> {
         let config = self.config()?; // first, because a root filesystem takes time
         let root = match &self.rootfs {
-            Some(dir) => dir
-                .canonicalize()
-                .context(|| format!("cannot use {} as the root filesystem", dir.display()))?,
+            Some(dir) => {
+                rootfs::check(dir)?;
+                dir.canonicalize()
+                    .context(|| format!("cannot use {} as the root filesystem", dir.display()))?
+            }
             None => default_root(store)?,
         };
-        rootfs::check(&root)?;
         let command = match (&self.command, &config.args) {
             (Some(command), _) => command.clone(),
             (None, Some(args)) => shell_words(args),
@@ -106,15 +107,16 @@ impl Options {
         let here = std::env::current_dir().context(|| "cannot tell the current directory")?;
         let volumes = self.volume.iter().map(|text| {
             let volume = Volume::parse(text, &here)?;
-            volume
-                .source
-                .metadata()
-                .context(|| format!("cannot use {} as a volume", volume.source.display()))?;
+            volume.source_metadata()?;
             Ok(volume.to_string())
         });
         Ok(Config {
             args: (!self.args.is_empty()).then(|| self.args.clone()),
-            env: self.env.iter().filter_map(|text| variable(text)).collect(),
+            env: self
+                .env
+                .iter()
+                .filter_map(|text| variable(text).transpose())
+                .collect::<Result<_>>()?,
             hostname: self.hostname.clone().map(hostname).transpose()?,
             workdir: self.workdir.clone().map(workdir).transpose()?,
             user: self.user.clone(),
@@ -146,10 +148,14 @@ fn default_root(store: &Store) -> Result<PathBuf> {
 }
 
 /// `NAME=VALUE` as it is; `NAME` with our own value, or not at all if we have none (docker-run(1)).
-fn variable(text: &str) -> Option<String> {
-    match text.contains('=') {
-        true => Some(text.to_owned()),
-        false => Some(format!("{text}={}", std::env::var(text).ok()?)),
+fn variable(text: &str) -> Result<Option<String>> {
+    match text.split_once('=').map_or(text, |(name, _)| name) {
+        "" => Err(Error::new(format!("bad variable {text:?}: it has no name"))
+            .hint("write NAME=VALUE, or NAME to pass your own value on")),
+        name if name == text => Ok(std::env::var(name)
+            .ok()
+            .map(|value| format!("{name}={value}"))),
+        _ => Ok(Some(text.to_owned())),
     }
 }
 
