@@ -8,6 +8,7 @@ mod cgroup_demo;
 mod chroot_demo;
 mod common;
 mod crash;
+mod errors;
 mod fork_demo;
 mod isolation;
 mod lifecycle;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         limits::all(),
         store::all(),
         crash::all(),
+        errors::all(),
     ]
     .into_iter()
     .flatten()
