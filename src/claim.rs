@@ -14,6 +14,7 @@ use std::path::PathBuf;
 pub struct Claim {
     _file: File, // locked
     path: PathBuf,
+    leave_file: bool,
     /// The file was there already: its last holder died without giving the claim up.
     pub abandoned: bool,
 }
@@ -39,10 +40,16 @@ impl Claim {
                 return Ok(Some(Claim {
                     _file: file,
                     path,
+                    leave_file: false,
                     abandoned: existed,
                 }));
             }
         }
+    }
+
+    /// Lets the lock go and leaves the file, for the next command to see that there is work to finish.
+    pub fn abandon(mut self) {
+        self.leave_file = true;
     }
 
     /// The names of the containers that have a claim file, whether its holder lives or not.
@@ -57,8 +64,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Removed while locked, so that nobody can be holding it.
-        fs::remove_file(&self.path).ok();
+        if !self.leave_file {
+            // Removed while locked, so that nobody can be holding it.
+            fs::remove_file(&self.path).ok();
+        }
     }
 }
 

@@ -23,9 +23,29 @@ pub fn all(store: &Store) {
         let Ok(name) = name.parse::<Name>() else {
             continue;
         };
-        if let Ok(Some(claim)) = Claim::take(store, name.as_str()) {
-            take_over(store, &name, &claim).ok();
+        if let Ok(Some(claim)) = claim_when_settled(store, &name)
+            && take_over(store, &name, &claim).is_err()
+        {
+            claim.abandon();
         }
+    }
+}
+
+/// The claim, unless its container runs. A holder that is neither running a container nor done is starting
+/// one, or has been killed and is not quite dead: both take milliseconds.
+fn claim_when_settled(store: &Store, name: &Name) -> Result<Option<Claim>> {
+    let patience = Instant::now() + Duration::from_millis(500);
+    loop {
+        let claim = Claim::take(store, name.as_str())?;
+        let running = || {
+            store
+                .find(name)
+                .is_ok_and(|r| r.is_some_and(|r| r.is_running()))
+        };
+        if claim.is_some() || running() || Instant::now() > patience {
+            return Ok(claim);
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

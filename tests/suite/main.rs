@@ -10,6 +10,7 @@ mod common;
 mod crash;
 mod errors;
 mod fork_demo;
+mod help;
 mod isolation;
 mod lifecycle;
 mod limits;
@@ -18,6 +19,7 @@ mod narration;
 mod rootfs_build;
 mod rootfs_from;
 mod store;
+mod terminal;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -35,9 +37,11 @@ fn main() -> ExitCode {
         lifecycle::all(),
         isolation::all(),
         limits::all(),
+        errors::all(),
         store::all(),
         crash::all(),
-        errors::all(),
+        terminal::all(),
+        help::all(),
     ]
     .into_iter()
     .flatten()

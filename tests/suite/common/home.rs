@@ -113,6 +113,15 @@ impl Home {
         text.replace(run_dir().to_str().unwrap(), "RUN")
     }
 
+    /// The same of a table, whose columns are as wide as what was masked: two spaces between them.
+    pub fn masked_columns(&self, text: &str) -> String {
+        let mut text = self.masked(text);
+        while text.contains("   ") {
+            text = text.replace("   ", "  ");
+        }
+        text
+    }
+
     /// The record of a container as it is stored.
     pub fn record(&self, name: &str) -> Value {
         let text = fs::read_to_string(self.file(name)).unwrap();
