@@ -230,14 +230,14 @@ fn a_root_filesystem_that_has_gone_since() -> Outcome {
     fs::remove_dir_all(&root).unwrap();
     said += &home.said(&["start", "web"]);
     insta::assert_snapshot!(said, @"
-    error: cannot mount /tmp in the container: ENOENT: No such file or directory
-    hint: the root filesystem has no such directory: make it, or use a tree of `minirun rootfs build`, which has all that are needed
+    error: the root filesystem DIR/root has no directory /tmp
+    hint: `mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
     [125]
-    error: cannot mount /tmp in the container: ELOOP: Too many symbolic links encountered
-    hint: that place in the root filesystem is a symlink, which could lead out of it: make it a directory
+    error: the root filesystem DIR/root has no directory /tmp
+    hint: `mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
     [125]
-    error: cannot mount /tmp in the container: ENOTDIR: Not a directory
-    hint: that place in the root filesystem is not a directory
+    error: the root filesystem DIR/root has no directory /tmp
+    hint: `mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
     [125]
     error: cannot use the root filesystem DIR/root: ENOENT: No such file or directory
     hint: `minirun rootfs build --output DIR/root` makes one
@@ -583,8 +583,8 @@ fn a_full_disk_loses_no_record() -> Outcome {
     created one: true in ROOTFS
     start it with `minirun start one`
     125
-    NAME  STATUS   LIMITS            COMMAND  ROOT
-    one   created  512 MiB, 50% cpu  true     ROOTFS
+    NAME  STATUS   LIMITS            ROOT  COMMAND
+    one   created  512 MiB, 50% cpu  ROOTFS  true
     one.json
     deleted one
     created two: true in ROOTFS
@@ -608,8 +608,8 @@ fn a_full_disk_at_the_start_leaves_no_container() -> Outcome {
     );
     insta::assert_snapshot!(home.shown(&mut script), @"
     125
-    NAME      STATUS   LIMITS            COMMAND    ROOT
-    fullmark  created  512 MiB, 50% cpu  sleep 600  ROOTFS
+    NAME      STATUS   LIMITS            ROOT  COMMAND
+    fullmark  created  512 MiB, 50% cpu  ROOTFS  sleep 600
     error: cannot write HOME/containers/fullmark.json: ENOSPC: No space left on device
     hint: the disk is full: `df -h` shows which one; free some space and try again
     [0]
@@ -638,8 +638,8 @@ fn no_cgroup_controller() -> Outcome {
     start it with `minirun start web`
     runs
     0
-    NAME  STATUS       LIMITS                                                                  COMMAND    ROOT
-    web   stopped (0)  512 MiB (not in force), 50% cpu (not in force), 10 pids (not in force)  echo runs  ROOTFS
+    NAME  STATUS       LIMITS                                                                  ROOT  COMMAND
+    web   stopped (0)  512 MiB (not in force), 50% cpu (not in force), 10 pids (not in force)  ROOTFS  echo runs
     limits        512 MiB (not in force), 50% cpu (not in force), 10 pids (not in force)
     not in force  memory: this host has no memory cgroup controller
     not in force  swap: this host has no memory cgroup controller

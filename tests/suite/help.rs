@@ -206,11 +206,11 @@ fn the_table_of_list() -> Outcome {
     let home = Home::new()?;
     containers(&home);
     insta::assert_snapshot!(steady(&home, &home.succeeds(&["list"])), @"
-    NAME    STATUS       LIMITS                     COMMAND             ROOT
-    broken  failed       none                       no-such-program     ROOTFS
-    done    stopped (3)  none                       exit 3              ROOTFS
-    tick    created      1.5 GiB, 150% cpu          date; sleep 1       ROOTFS
-    web     created      512 MiB, 50% cpu, 64 pids  httpd -f 'my site'  ROOTFS
+    NAME    STATUS       LIMITS                     ROOT  COMMAND
+    broken  failed       none                       ROOTFS  no-such-program
+    done    stopped (3)  none                       ROOTFS  exit 3
+    tick    created      1.5 GiB, 150% cpu          ROOTFS  date; sleep 1
+    web     created      512 MiB, 50% cpu, 64 pids  ROOTFS  httpd -f 'my site'
     ");
     Ok(())
 }

@@ -79,12 +79,12 @@ fn list_names_root_and_command_of_every_container() -> Outcome {
     home.create("one", &["--command", "echo 'a  b' | cat"]);
     home.create("two", &["--", "sleep", "9 9"]);
     home.create("three", &["--", "true"]);
-    let list = home.masked_columns(&home.succeeds(&["list"]));
+    let list = home.masked(&home.succeeds(&["list"]));
     insta::assert_snapshot!(list, @"
-    NAME  STATUS  LIMITS  ROOT  COMMAND
-    one  created  none  ROOTFS  echo 'a  b' | cat
-    three  created  none  ROOTFS  true
-    two  created  none  ROOTFS  sleep '9 9'
+    NAME   STATUS   LIMITS  ROOT  COMMAND
+    one    created  none    ROOTFS  echo 'a  b' | cat
+    three  created  none    ROOTFS  true
+    two    created  none    ROOTFS  sleep '9 9'
     ");
     Ok(())
 }

@@ -363,7 +363,7 @@ fn a_limit_that_cannot_be_set_is_reported_everywhere() -> Outcome {
         );
     }
     assert!(
-        info.contains("not in force memory: cannot make the cgroup"),
+        info.contains("not in force  memory: cannot make the cgroup"),
         "{info}"
     );
     let record = home.record("unlimited");

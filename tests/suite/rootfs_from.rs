@@ -377,7 +377,11 @@ fn help_says_how_to_use_it() -> Outcome {
     command
         .args(["rootfs", "build", "--help"])
         .env("COLUMNS", "100");
-    insta::assert_snapshot!(run(&mut command), @"
+    let help: Vec<String> = run(&mut command)
+        .lines()
+        .map(|line| line.trim_end().into())
+        .collect();
+    insta::assert_snapshot!(help.join("\n"), @"
     Build a root filesystem from this host's programs, or from a directory or archive
 
     Copies a shell, coreutils, ps, mount, ip and more from the host, with the shared libraries they
@@ -387,6 +391,11 @@ fn help_says_how_to_use_it() -> Outcome {
     Usage: minirun rootfs build [OPTIONS]
 
     Options:
+          --home <DIR>
+              The store to use [default: /var/lib/minirun for root, ~/.local/share/minirun for a user]
+
+              [env: MINIRUN_HOME]
+
           --output <DIR>
               Where to build [default: the one that `minirun create` uses]
 

@@ -84,9 +84,9 @@ fn a_corrupt_file_is_named_and_hides_no_other() -> Outcome {
     fs::write(home.file("binary"), b"\xff\xfe\0").unwrap();
     let mut said = home.said(&["list"]);
     said += &home.said(&["info", "torn"]);
-    insta::assert_snapshot!(home.masked_columns(&said), @r#"
-    NAME  STATUS  LIMITS  ROOT  COMMAND
-    fine  created  none  ROOTFS  true
+    insta::assert_snapshot!(home.masked(&said), @r#"
+    NAME  STATUS   LIMITS  ROOT  COMMAND
+    fine  created  none    ROOTFS  true
     warning: cannot read HOME/containers/binary.json: stream did not contain valid UTF-8
     warning: HOME/containers/empty.json is not a valid record: EOF while parsing a value at line 1 column 0
     hint: repair the file or remove it; the other containers are not affected

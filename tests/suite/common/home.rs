@@ -110,16 +110,13 @@ impl Home {
         let text = text.replace(self.path().to_str().unwrap(), "HOME");
         let text = text.replace(self.dir.path().to_str().unwrap(), "DIR");
         let text = text.replace(rootfs().to_str().unwrap(), "ROOTFS");
-        text.replace(run_dir().to_str().unwrap(), "RUN")
-    }
-
-    /// The same of a table, whose columns are as wide as what was masked: two spaces between them.
-    pub fn masked_columns(&self, text: &str) -> String {
-        let mut text = self.masked(text);
-        while text.contains("   ") {
-            text = text.replace("   ", "  ");
+        let text = text.replace(run_dir().to_str().unwrap(), "RUN");
+        // The heading of a table is as wide as the path that was masked in the column.
+        let mut parts = text.split("  ROOT ").map(str::to_owned).collect::<Vec<_>>();
+        for part in parts.iter_mut().skip(1) {
+            *part = format!(" {}", part.trim_start());
         }
-        text
+        parts.join("  ROOT ")
     }
 
     /// The record of a container as it is stored.
