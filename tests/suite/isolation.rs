@@ -242,6 +242,29 @@ fn the_kernels_settings_can_be_read_but_not_written(home: &Home) -> Outcome {
     let (stdout, stderr) = texts(&output);
     assert_eq!(stdout, "Linux\n", "writable: {stdout}");
     assert!(stderr.contains("Read-only file system"), "{stderr}");
+    // To an ordinary user the host's own /sys says no as well: there the mounts themselves must tell.
+    for options in [vec![], vec!["--network", "none"]] {
+        let mountinfo = home.inside(&options, "cat /proc/self/mountinfo");
+        let mounts = mountinfo
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>());
+        let mounts = mounts.map(|fields| (fields[4].to_owned(), fields[5].to_owned()));
+        let mounts: Vec<(String, String)> = mounts.collect();
+        let last = |path: &str| mounts.iter().rfind(|mount| mount.0 == path);
+        for (path, _) in mounts.iter().filter(|mount| mount.0.starts_with("/sys")) {
+            let options = &last(path).unwrap().1;
+            assert!(
+                options.split(',').any(|option| option == "ro"),
+                "{path}: {options}"
+            );
+        }
+        for path in ["/proc/sys", "/proc/bus", "/proc/fs", "/proc/irq"] {
+            if Path::new(path).exists() {
+                let options = last(path).map_or("", |mount| &mount.1);
+                assert!(options.starts_with("ro"), "{path}: {options:?}");
+            }
+        }
+    }
     Ok(())
 }
 
