@@ -14,12 +14,14 @@
 //! |---|---|
 //! | `plan.rs` | what is to be done, as data |
 //! | `step.rs` | each step, and the system calls in it |
+//! | `words.rs` | what each step is called |
 //! | `line.rs` | what parent and child tell each other |
 //! | `mod.rs` | clone3, and both sides of it |
 
 mod line;
 mod plan;
 mod step;
+mod words;
 
 pub use plan::{Plan, Spec, plan};
 pub(crate) use step::Step;

@@ -148,6 +148,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     if spec.account.user.uid != 0 {
         steps.push(Step::DieWithParent); // a change of user made the kernel forget it
     }
+    steps.push(Step::NoNewPrivileges);
     steps.push(Step::DefaultSignals);
     steps.push(Step::CloseFiles);
     steps.push(Step::Exec(exec(spec.args, spec.env)?));

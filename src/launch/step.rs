@@ -14,7 +14,6 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat, umask};
 use nix::unistd::{chdir, pivot_root, setresgid, setresuid, setsid, symlinkat, write};
 use std::ffi::{CStr, CString};
-use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// One thing that the child does.
@@ -71,6 +70,8 @@ pub enum Step {
     WorkDir(WorkDir),
     /// setgroups(2), setresgid(2), setresuid(2).
     User(User),
+    /// prctl(2) `PR_SET_NO_NEW_PRIVS`: no program inside gains rights by a set-user-ID bit.
+    NoNewPrivileges,
     /// sigprocmask(2), sigaction(2): the program starts with the signals as a shell would give them.
     DefaultSignals,
     /// close_range(2): nothing but the standard streams stays open across exec.
@@ -180,54 +181,10 @@ impl Step {
             Step::LoopbackUp => sys::loopback_up(),
             Step::WorkDir(workdir) => workdir.run(),
             Step::User(user) => user.run(),
+            Step::NoNewPrivileges => prctl::set_no_new_privs(),
             Step::DefaultSignals => default_signals(),
             Step::CloseFiles => sys::close_on_exec_from(3),
             Step::Exec(exec) => exec.run(),
-        }
-    }
-}
-
-/// Completes the sentence "cannot …".
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = |path: &CStr| path.to_string_lossy().into_owned();
-        match self {
-            Step::DieWithParent => write!(f, "tie the container's life to minirun's"),
-            Step::AwaitIdMaps => write!(f, "learn the user and group ids of the container"),
-            Step::JoinCgroups(_) => write!(f, "join the container's cgroups"),
-            Step::NewCgroupNamespace => write!(f, "make a cgroup namespace"),
-            Step::NewSession => write!(f, "make a session"),
-            Step::Umask(_) => write!(f, "set the umask"),
-            Step::PrivateMounts => write!(f, "make the mounts private"),
-            Step::BindRoot(root) => write!(f, "bind the root filesystem {}", path(root)),
-            Step::EnterRoot(root) => write!(f, "enter the root filesystem {}", path(root)),
-            Step::Mount(mount) => write!(f, "mount /{}", path(&mount.target)),
-            Step::MakeDir(dir) => write!(f, "make the directory /{}", path(dir)),
-            Step::Device(device, ..) | Step::BindDevice(_, device) => {
-                write!(f, "make the device /{}", path(device))
-            }
-            Step::Link(link, _) => write!(f, "make the link /{}", path(link)),
-            Step::BindSys => write!(f, "bind the host's /sys"),
-            Step::Volume(Volume {
-                source,
-                destination,
-                ..
-            }) => {
-                write!(f, "mount {} on /{}", path(source), path(destination))
-            }
-            Step::ReadOnlyPath(p) => write!(f, "make /{} read-only", path(p)),
-            Step::MaskedPath(p) => write!(f, "mask /{}", path(p)),
-            Step::Terminal(_) => write!(f, "make a terminal"),
-            Step::PivotRoot => write!(f, "make the root filesystem /"),
-            Step::DetachOldRoot => write!(f, "unmount the host's root"),
-            Step::ReadOnlyRoot => write!(f, "make the root filesystem read-only"),
-            Step::HostName(name) => write!(f, "set the host name {name}"),
-            Step::LoopbackUp => write!(f, "set the loopback interface up"),
-            Step::WorkDir(workdir) => write!(f, "enter the directory {}", path(&workdir.path)),
-            Step::User(user) => write!(f, "become user {} and group {}", user.uid, user.gid),
-            Step::DefaultSignals => write!(f, "reset the signals"),
-            Step::CloseFiles => write!(f, "close the open files"),
-            Step::Exec(exec) => write!(f, "run {:?}", exec.command),
         }
     }
 }

@@ -147,7 +147,7 @@ mod tests {
             error.starts_with("DIR is not replaced, as it is no root filesystem: "),
             "{error}"
         );
-        for name in ["proc", "sys", "dev", "sub"] {
+        for name in ["proc", "sys", "dev", "tmp", "sub"] {
             fs::create_dir(dir.join(name)).unwrap();
         }
         let error = refused(Source::Dir(dir.join("sub")), true).unwrap();

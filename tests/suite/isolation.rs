@@ -43,6 +43,7 @@ for_both![
     the_environment_is_the_containers_own,
     the_working_directory_is_made,
     signals_are_as_a_shell_would_leave_them,
+    no_program_inside_gains_privileges,
     without_a_network_there_is_only_a_loopback_interface,
 ];
 
@@ -555,6 +556,12 @@ fn signals_are_as_a_shell_would_leave_them(home: &Home) -> Outcome {
     let ignored = mask(&status, "SigIgn:") & STANDARD;
     assert_eq!(ignored & !inherited, 0, "ignored");
     assert_eq!(field(&status, "Pid:"), ["1"]);
+    Ok(())
+}
+
+fn no_program_inside_gains_privileges(home: &Home) -> Outcome {
+    let status = succeeded(home.run(&[], &["cat", "/proc/self/status"]));
+    assert_eq!(field(&status, "NoNewPrivs:"), ["1"]);
     Ok(())
 }
 
