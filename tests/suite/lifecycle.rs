@@ -236,10 +236,14 @@ fn signals_reach_process_1() -> Outcome {
         let mut command = home.once(&["sh", "-c", SCRIPT]);
         let mut minirun = Background::of(command.stdout(Stdio::piped()).spawn().unwrap());
         let output = minirun.child().stdout.take().unwrap();
-        let mut lines = BufReader::new(output).lines().map(Result::unwrap);
-        assert_eq!(lines.next().unwrap(), "ready");
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(output).lines();
+            lines.for_each(|line| drop(sender.send(line.unwrap())));
+        });
+        assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "ready");
         minirun.signal(signal);
-        assert_eq!(lines.next().unwrap(), format!("got {name}"));
+        assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), format!("got {name}"));
         assert_eq!(minirun.wait().code(), Some(40), "{name}");
     }
     Ok(())
