@@ -94,20 +94,27 @@ impl Store {
         self.read(&self.path(name.as_str()))
     }
 
+    /// Says so if a name is taken: before work that would be in vain. [`Store::insert`] asks again.
+    ///
+    /// # Errors
+    /// If there is a record, or a broken one, of that name.
+    pub fn check_free(&self, name: &str) -> Result<()> {
+        match self.path(name).exists() {
+            false => Ok(()),
+            true => Err(Error::new(format!("the name {name:?} is taken")).hint(format!(
+                "`minirun info {name}` shows that container; delete it with `minirun delete {name}`, or choose another name"
+            ))),
+        }
+    }
+
     /// Adds a record. Of several who add one name at once, exactly one succeeds.
     ///
     /// # Errors
     /// If the name is taken, or the file cannot be written.
     pub fn insert(&self, record: &Record) -> Result<()> {
         let _lock = self.lock()?;
-        let path = self.path(&record.name);
-        if path.exists() {
-            let name = &record.name;
-            return Err(Error::new(format!("the name {name:?} is taken")).hint(format!(
-                "`minirun info {name}` shows that container; delete it with `minirun delete {name}`, or choose another name"
-            )));
-        }
-        self.write(&path, record)
+        self.check_free(&record.name)?;
+        self.write(&self.path(&record.name), record)
     }
 
     /// Changes a record, as one step that nobody can come between. Does nothing if it is not there.

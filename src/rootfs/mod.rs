@@ -224,13 +224,24 @@ pub fn check(root: &Path) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let directories = missing
+    let in_the_way: String = missing
+        .iter()
+        .filter(|name| fs::symlink_metadata(format!("{shown}{name}")).is_ok())
+        .map(|name| format!(" {shown}{name}"))
+        .collect();
+    let directories: String = missing
         .iter()
         .map(|name| format!(" {shown}{name}"))
-        .collect::<String>();
+        .collect();
     let what = format!(
         "the root filesystem {shown} has no directory {}",
         missing.join(", ")
     );
+    if !in_the_way.is_empty() {
+        return Err(Error::new(what).hint(format!(
+            "a file or a symlink is in the way: `rm{in_the_way} && mkdir{directories}`, or {}",
+            make()
+        )));
+    }
     Err(Error::new(what).hint(format!("`mkdir{directories}`, or {}", make())))
 }

@@ -203,10 +203,10 @@ fn a_root_filesystem_that_is_none() -> Outcome {
     hint: `mkdir DIR/root/proc`, or `minirun rootfs build --output DIR/root` makes one
     [125]
     error: the root filesystem DIR/root has no directory /proc
-    hint: `mkdir DIR/root/proc`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc`, or `minirun rootfs build --output DIR/root` makes one
     [125]
     error: the root filesystem DIR/root has no directory /proc, /dev
-    hint: `mkdir DIR/root/proc DIR/root/dev`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc DIR/root/dev`, or `minirun rootfs build --output DIR/root` makes one
     [125]
     ");
     assert!(!home.path().join("containers").exists());
@@ -234,10 +234,10 @@ fn a_root_filesystem_that_has_gone_since() -> Outcome {
     hint: `mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
     [125]
     error: the root filesystem DIR/root has no directory /tmp
-    hint: `mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
     [125]
     error: the root filesystem DIR/root has no directory /tmp
-    hint: `mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
     [125]
     error: cannot use the root filesystem DIR/root: ENOENT: No such file or directory
     hint: `minirun rootfs build --output DIR/root` makes one
@@ -543,7 +543,7 @@ fn a_store_of_somebody_else() -> Outcome {
     for verb in ["create", "start", "delete"] {
         said += &home.said(&["--home", store, verb, "web"]);
     }
-    insta::assert_snapshot!(said, @"
+    insta::assert_snapshot!(said, @r#"
     error: cannot write to the store DIR/theirs/store: EACCES: Permission denied
     hint: it belongs to somebody else: use sudo, or choose a store of your own with --home or MINIRUN_HOME
     [125]
@@ -554,8 +554,8 @@ fn a_store_of_somebody_else() -> Outcome {
     hint: it belongs to somebody else: use sudo, or choose a store of your own with --home or MINIRUN_HOME
     [125]
 
-    error: cannot create DIR/theirs/store/rootfs: EACCES: Permission denied
-    hint: choose a place that you may write to: --output DIR, or --home DIR for all of minirun
+    error: the name "web" is taken
+    hint: `minirun info web` shows that container; delete it with `minirun delete web`, or choose another name
     [125]
     error: cannot read DIR/theirs/store/containers/web.json: EACCES: Permission denied
     hint: it belongs to somebody else: use sudo, or choose a store of your own with --home or MINIRUN_HOME
@@ -563,7 +563,7 @@ fn a_store_of_somebody_else() -> Outcome {
     error: cannot read the store DIR/theirs/store/containers: EACCES: Permission denied
     hint: it belongs to somebody else: use sudo, or choose a store of your own with --home or MINIRUN_HOME
     [125]
-    ");
+    "#);
     Ok(())
 }
 
@@ -649,7 +649,7 @@ fn no_cgroup_controller() -> Outcome {
     status        failed
     error         the memory limit cannot be set: this host has no memory cgroup controller
     125
-    warning: limits not in force: memory, swap, cpu, pids: this host has no memory cgroup controller
+    warning: limits not in force: memory, swap, cpu, pids: this host has no memory cgroup controller; this host has no cpu cgroup controller; this host has no pids cgroup controller
     hint: /proc/cgroups shows what the kernel has; it may be switched off on its command line (cgroup_disable=, or cgroup_enable=memory on a Raspberry Pi)
     error: the memory limit cannot be set: this host has no memory cgroup controller
     hint: /proc/cgroups shows what the kernel has; it may be switched off on its command line (cgroup_disable=, or cgroup_enable=memory on a Raspberry Pi); without --strict the container starts unlimited

@@ -367,17 +367,17 @@ fn a_running_container_is_not_started_or_deleted() -> Outcome {
         "--",
         "true",
     ]);
-    insta::assert_snapshot!(said.replace(&pid.to_string(), "PID"), @"
+    insta::assert_snapshot!(said.replace(&pid.to_string(), "PID"), @r#"
     error: the container web is running (process PID)
     hint: end it first: `minirun stop web`
     [125]
     error: the container web is running (process PID)
     hint: end it first: `minirun stop web`
     [125]
-    error: the container web is running (process PID)
-    hint: end it first: `minirun stop web`
+    error: the name "web" is taken
+    hint: `minirun info web` shows that container; delete it with `minirun delete web`, or choose another name
     [125]
-    ");
+    "#);
     assert_eq!(home.process_1("web"), pid);
     assert_ne!(state(pid), None);
     home.succeeds(&["stop", "--time", "0", "web"]);

@@ -70,6 +70,7 @@ impl Options {
     /// and not there yet.
     pub fn into_record(self, name: &Name, store: &Store) -> Result<Record> {
         let config = self.config()?; // first, because a root filesystem takes time
+        store.check_free(name.as_str())?;
         let root = match &self.rootfs {
             Some(dir) => {
                 rootfs::check(dir)?;

@@ -50,22 +50,21 @@ pub fn finish(running: Running) -> Result<u8> {
     Ok(exit_code)
 }
 
-/// One warning for all limits that are missing for the same reason.
+/// One warning for all limits that the same would help.
 fn warn_of(not_in_force: &[NotInForce]) {
     let mut rest: Vec<&NotInForce> = not_in_force.iter().collect();
     while let Some(first) = rest.first().copied() {
         let (same, others) = rest
             .into_iter()
-            .partition::<Vec<_>, _>(|l| l.hint == first.hint);
+            .partition::<Vec<_>, _>(|limit| limit.hint == first.hint);
         rest = others;
         let limits: Vec<_> = same.iter().map(|limit| limit.limit.as_str()).collect();
+        let mut reasons: Vec<_> = same.iter().map(|limit| limit.why.as_str()).collect();
+        reasons.dedup();
         let plural = if limits.len() > 1 { "s" } else { "" };
+        let (limits, reasons) = (limits.join(", "), reasons.join("; "));
         crate::warn(
-            &format!(
-                "limit{plural} not in force: {}: {}",
-                limits.join(", "),
-                first.why
-            ),
+            &format!("limit{plural} not in force: {limits}: {reasons}"),
             first.hint.as_deref(),
         );
     }
