@@ -45,15 +45,13 @@ fn parse(text: &str, passwd: &str, group: &str) -> Result<Account> {
         Error::new(format!("no {kind} {name:?} in the container's {file}"))
             .hint("use a name that is in that file, or a number")
     };
-    let number: Option<u32> = user.parse().ok();
+    let number = id(user);
     // name:password:uid:gid:comment:home:shell
     let entry = records(passwd).find(|fields| {
-        fields.len() >= 6
-            && (fields[0] == user
-                || (number.is_some() && fields[2].parse() == Ok(number.unwrap_or(0))))
+        fields.len() >= 6 && (fields[0] == user || (number.is_some() && id(fields[2]) == number))
     });
     let uid = match &entry {
-        Some(fields) => fields[2].parse().ok(),
+        Some(fields) => id(fields[2]),
         None => number,
     };
     let uid = uid.ok_or_else(|| unknown("user", user, "/etc/passwd"))?;
@@ -62,19 +60,17 @@ fn parse(text: &str, passwd: &str, group: &str) -> Result<Account> {
     // name:password:gid:members
     let mut groups: Vec<u32> = records(group)
         .filter(|fields| fields.len() >= 4 && fields[3].split(',').any(|member| member == name))
-        .filter_map(|fields| fields[2].parse().ok())
+        .filter_map(|fields| id(fields[2]))
         .collect();
     let gid = match chosen_group {
         Some(chosen) => {
             groups.clear(); // as Docker: a group that was asked for is the only one
             let entry = records(group).find(|fields| fields.len() >= 3 && fields[0] == chosen);
-            let gid = entry.map_or(chosen, |fields| fields[2]).parse().ok();
+            let gid = entry.map_or(chosen, |fields| fields[2]);
+            let gid = id(gid);
             gid.ok_or_else(|| unknown("group", chosen, "/etc/group"))?
         }
-        None => entry
-            .as_ref()
-            .and_then(|fields| fields[3].parse().ok())
-            .unwrap_or(0),
+        None => entry.as_ref().and_then(|fields| id(fields[3])).unwrap_or(0),
     };
     groups.retain(|&other| other != gid);
     groups.insert(0, gid);
@@ -87,6 +83,12 @@ fn parse(text: &str, passwd: &str, group: &str) -> Result<Account> {
         },
         home: if home.is_empty() { "/" } else { home }.to_owned(),
     })
+}
+
+/// A user or group id. The highest number is none: setresuid(2) takes it for "leave it as it is", which here
+/// would be root.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|&id| id != u32::MAX)
 }
 
 fn records(text: &str) -> impl Iterator<Item = Vec<&str>> {
@@ -124,7 +126,16 @@ mod tests {
         );
         assert_eq!(numbers("eva:77"), (1000, 77, vec![77], "/home/eva".into()));
         assert_eq!(numbers("4711"), (4711, 0, vec![0], "/".into()));
-        for unknown in ["", "nobody", "eva:nogroup", "-1", "4294967296", "eva:"] {
+        for unknown in [
+            "",
+            "nobody",
+            "eva:nogroup",
+            "-1",
+            "4294967296",
+            "4294967295",
+            "eva:4294967295",
+            "eva:",
+        ] {
             assert!(parse(unknown, PASSWD, GROUP).is_err(), "{unknown}");
         }
     }
