@@ -92,23 +92,22 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: Signal) -> nix::Result<()> {
     done(result)
 }
 
-/// openat2(2), with `O_CLOEXEC` and the given `RESOLVE_*` bits.
+/// openat2(2), with `O_CLOEXEC` and the given `RESOLVE_*` bits. EAGAIN, by which the kernel says that a
+/// rename or mount elsewhere on the host kept it from being sure about a `..`, is tried again.
 pub fn openat2(dir: RawFd, path: &CStr, flags: c_int, resolve: u64) -> nix::Result<OwnedFd> {
     // SAFETY: all of open_how is integers, for which zero means "not used".
     let mut how: libc::open_how = unsafe { mem::zeroed() };
     how.flags = (libc::O_CLOEXEC | flags) as u64;
     how.resolve = resolve;
-    // SAFETY: path is null-terminated and how is valid for its size.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            dir,
-            path.as_ptr(),
-            &raw const how,
-            size_of_val(&how),
-        )
-    };
-    owned(fd)
+    let (call, size) = (libc::SYS_openat2, size_of_val(&how));
+    for _ in 0..1000 {
+        // SAFETY: path is null-terminated and how is valid for its size.
+        match owned(unsafe { libc::syscall(call, dir, path.as_ptr(), &raw const how, size) }) {
+            Err(Errno::EAGAIN) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::EAGAIN)
 }
 
 /// open_tree(2) with `OPEN_TREE_CLONE | AT_RECURSIVE`: a copy of the mounts at `path`, attached nowhere.
