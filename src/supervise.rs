@@ -16,6 +16,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// The signals that are meant for the program, not for minirun. SIGWINCH is meant for both.
 const FORWARDED: [Signal; 6] = [
@@ -26,6 +27,9 @@ const FORWARDED: [Signal; 6] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
 ];
+
+/// How long a container may live on after its terminal.
+const HANGUP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Signals, held back from before the launch until the container can be told of them.
 pub struct Signals(SignalFd);
@@ -61,6 +65,7 @@ pub fn terminal_size() -> Option<libc::winsize> {
 pub fn wait(container: Launched, signals: &Signals) -> Result<u8> {
     let mut relay = container.terminal.map(Relay::start).transpose()?;
     let pidfd = container.pidfd;
+    let mut hung_up: Option<Instant> = None;
     loop {
         let mut fds = vec![
             PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
@@ -69,7 +74,11 @@ pub fn wait(container: Launched, signals: &Signals) -> Result<u8> {
         if let Some(relay) = &relay {
             fds.extend(relay.poll_fds());
         }
-        match poll(&mut fds, PollTimeout::NONE) {
+        let timeout = match hung_up {
+            None => PollTimeout::NONE,
+            Some(_) => PollTimeout::from(100u16),
+        };
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context(|| "cannot wait for the container"),
         }
@@ -89,8 +98,16 @@ pub fn wait(container: Launched, signals: &Signals) -> Result<u8> {
             }
             return exit_status(&pidfd);
         }
-        // Our terminal is gone: so is the container's, whose kernel side tells its programs (SIGHUP).
-        relay = relay.filter(|relay| relay.input_open);
+        // Our terminal is gone: so is the container's, and the kernel tells its programs (SIGHUP). Who does
+        // not listen ends as with `minirun stop`: nobody is left to type that.
+        if relay.as_ref().is_some_and(|relay| !relay.input_open) {
+            relay = None;
+            hung_up = Some(Instant::now());
+            sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGTERM).ok();
+        }
+        if hung_up.is_some_and(|since| since.elapsed() > HANGUP_PATIENCE) {
+            sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
+        }
     }
 }
 
