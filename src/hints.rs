@@ -37,6 +37,9 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
         (Step::Mount(mount), EPERM) if in_user_namespace && mount.kind == c"proc" => {
             "parts of this host's own /proc are hidden, so an ordinary user may not mount another: is this inside a container? Start that one with an unmasked /proc (docker: --security-opt systempaths=unconfined, podman: --security-opt unmask=ALL)"
         }
+        (Step::Volume(_), EINVAL | ENOTDIR) => {
+            "a directory can only be mounted on a directory, and a file on a file: choose another destination"
+        }
         (Step::PivotRoot, EINVAL) => {
             "the host's root is an initramfs, which pivot_root refuses: boot from a disk"
         }

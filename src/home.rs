@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 /// Root's store.
 const ROOTS: &str = "/var/lib/minirun";
 
-/// The store to use: `chosen` (from `--home` or MINIRUN_HOME) if there is one; root's, for root; a user's,
+/// The store to use: `chosen` (from `--home`) or else MINIRUN_HOME; root's, for root; a user's,
 /// `$XDG_DATA_HOME/minirun`, or `~/.local/share/minirun` (XDG Base Directory Specification).
 ///
 /// # Errors
 /// If an ordinary user has no home directory.
 pub fn store(chosen: Option<&Path>) -> Result<Store> {
-    if let Some(home) = chosen {
+    let variable = env::var_os("MINIRUN_HOME").filter(|home| !home.is_empty());
+    if let Some(home) = chosen.map(PathBuf::from).or(variable.map(PathBuf::from)) {
         return match std::path::absolute(home) {
             Ok(home) => Ok(Store::at(home)),
             Err(error) => Err(Error::because("cannot use that store", error)),

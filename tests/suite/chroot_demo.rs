@@ -62,7 +62,20 @@ fn reviewed(story: &str) -> String {
         .replace(tmp.to_str().unwrap(), "TMP")
         .replace(&depth, "ALL levels up\n");
     // Where TMP is a mount of its own, the tree's path in mountinfo begins there.
-    let tree_of_tmp = story.replace("   /chroot_demo-", "   TMP/chroot_demo-");
+    let tree_of_tmp = story
+        .lines()
+        .map(|line| {
+            match (
+                line.contains("one of the mounts"),
+                line.find("/chroot_demo-"),
+            ) {
+                (true, Some(tree)) => format!("   {:<33}TMP{}", "one of the mounts", &line[tree..]),
+                _ => line.to_owned(),
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n";
     masked(&tree_of_tmp)
 }
 

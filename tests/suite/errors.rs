@@ -819,7 +819,7 @@ fn words_that_minirun_does_not_know() -> Outcome {
     error: the following required arguments were not provided:
       <NAME>
 
-    Usage: minirun create --home <DIR> <NAME> [-- <CMD>...]
+    Usage: minirun create <NAME> [-- <CMD>...]
 
     For more information, try '--help'.
     [125]

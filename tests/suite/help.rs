@@ -41,8 +41,8 @@ fn the_help_of_minirun() -> Outcome {
       help         Print this message or the help of the given subcommand(s)
 
     Options:
-          --home <DIR>  The store to use [default: /var/lib/minirun for root, ~/.local/share/minirun for
-                        a user] [env: MINIRUN_HOME]
+          --home <DIR>  The store to use [default: MINIRUN_HOME, or /var/lib/minirun for root, or
+                        ~/.local/share/minirun]
       -h, --help        Print help
       -V, --version     Print version
 
@@ -76,9 +76,8 @@ fn the_help_of_create() -> Outcome {
 
     Options:
           --home <DIR>
-              The store to use [default: /var/lib/minirun for root, ~/.local/share/minirun for a user]
-
-              [env: MINIRUN_HOME]
+              The store to use [default: MINIRUN_HOME, or /var/lib/minirun for root, or
+              ~/.local/share/minirun]
 
           --rootfs <DIR>
               The directory that becomes / inside [default: one built from this host's own programs]

@@ -392,9 +392,8 @@ fn help_says_how_to_use_it() -> Outcome {
 
     Options:
           --home <DIR>
-              The store to use [default: /var/lib/minirun for root, ~/.local/share/minirun for a user]
-
-              [env: MINIRUN_HOME]
+              The store to use [default: MINIRUN_HOME, or /var/lib/minirun for root, or
+              ~/.local/share/minirun]
 
           --output <DIR>
               Where to build [default: the one that `minirun create` uses]

@@ -23,11 +23,7 @@ pub fn run(args: Args, store: &Store) -> Result<()> {
     let name: Name = args.name.parse()?;
     let record = args.options.into_record(&name, store)?;
     store.insert(&record)?;
-    println!(
-        "created {name}: {} in {}",
-        record.command,
-        record.rootfs.display()
-    );
-    println!("start it with `minirun start {name}`");
-    Ok(())
+    let (command, root) = (&record.command, record.rootfs.display());
+    crate::say(format!("created {name}: {command} in {root}"))?;
+    crate::say(format!("start it with `minirun start {name}`"))
 }

@@ -14,6 +14,5 @@ pub struct Args {
 pub fn run(args: Args, store: &Store) -> Result<()> {
     let name: Name = args.name.parse()?;
     container::delete(store, &name)?;
-    println!("deleted {name}");
-    Ok(())
+    crate::say(format!("deleted {name}"))
 }

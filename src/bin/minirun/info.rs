@@ -24,7 +24,7 @@ pub fn run(args: Args, store: &Store) -> Result<()> {
         Format::Json => print_json(&confirmed(&record)),
         Format::Table => {
             for (key, value) in lines(&record, store) {
-                println!("{key:<14}{value}");
+                crate::say(format!("{key:<14}{}", crate::list::printable(&value)))?;
             }
             Ok(())
         }

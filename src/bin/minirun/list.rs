@@ -27,19 +27,15 @@ pub enum Format {
 pub fn run(args: Args, store: &Store) -> Result<()> {
     let (records, broken) = store.list()?;
     for file in &broken {
-        crate::warn(&file.error.to_string(), file.error.hint_text());
+        crate::warn(&printable(&file.error.to_string()), file.error.hint_text());
     }
     match args.format {
         Format::Json => print_json(&records.iter().map(confirmed).collect::<Vec<_>>()),
         Format::Table if records.is_empty() => {
-            println!("no containers in {}", store.home().display());
-            println!("make one with `minirun create NAME`");
-            Ok(())
+            crate::say(format!("no containers in {}", store.home().display()))?;
+            crate::say("make one with `minirun create NAME`")
         }
-        Format::Table => {
-            println!("{}", table(&records));
-            Ok(())
-        }
+        Format::Table => crate::say(table(&records)),
     }
 }
 
@@ -49,13 +45,14 @@ fn table(records: &[Record]) -> String {
     table.set_content_arrangement(ContentArrangement::Disabled); // a terminal wraps, a pipe must not
     table.set_header(["NAME", "STATUS", "LIMITS", "ROOT", "COMMAND"]);
     for record in records {
-        table.add_row([
+        let row = [
             record.name.clone(),
             status(record),
             limits(record),
             record.rootfs.display().to_string(),
             record.command.clone(),
-        ]);
+        ];
+        table.add_row(row.map(|text| printable(&text)));
     }
     let lines = table.to_string();
     // No padding at the edges: a line is easier to cut and to compare.
@@ -117,9 +114,14 @@ pub fn confirmed(record: &Record) -> Record {
 
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value);
-    println!(
-        "{}",
-        text.map_err(|error| Error::because("cannot write JSON", error))?
-    );
-    Ok(())
+    crate::say(text.map_err(|error| Error::because("cannot write JSON", error))?)
+}
+
+/// A text from a record, whose control characters could otherwise take over the terminal.
+pub fn printable(text: &str) -> String {
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }

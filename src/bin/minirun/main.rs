@@ -16,7 +16,7 @@ mod stop;
 
 use clap::{Parser, Subcommand};
 use colored::Colorize;
-use minirun::{Error, Result, home, reconcile, sys};
+use minirun::{Context, Error, Result, home, reconcile, sys};
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,14 +26,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
-    /// The store to use [default: /var/lib/minirun for root, ~/.local/share/minirun for a user]
-    #[arg(
-        long,
-        global = true,
-        env = "MINIRUN_HOME",
-        value_name = "DIR",
-        hide_env_values = true
-    )]
+    /// The store to use [default: MINIRUN_HOME, or /var/lib/minirun for root, or ~/.local/share/minirun]
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -105,6 +99,12 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Rootfs(args) => rootfs::run(&args, store.home()).map(|()| 0),
         Command::Completions(args) => completions::run(args).map(|()| 0),
     }
+}
+
+/// A line on standard output. Not println!, which panics if that cannot be written to.
+fn say(line: impl std::fmt::Display) -> Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{line}").context(|| "cannot write to standard output")
 }
 
 /// Something that went less than well, but went: one line, on standard error.

@@ -127,7 +127,9 @@ impl Options {
             limits: Limits {
                 memory: memory.map(enough_memory).transpose()?,
                 memory_swap,
-                cpus: parse_cpus(&self.cpus)?,
+                cpus: parse_cpus(&self.cpus)?
+                    .map(cores_of_this_host)
+                    .transpose()?,
                 pids: parse_pids(&self.pids)?,
             },
             strict: self.strict,
@@ -169,6 +171,19 @@ fn enough_memory(bytes: u64) -> Result<u64> {
             Error::new(format!("a memory limit of {bytes} bytes is too small"))
                 .hint("at least 4M are needed to start a program; sizes without a unit are bytes"),
         ),
+    }
+}
+
+/// More cores than there are is a per cent sign that was forgotten.
+fn cores_of_this_host(cpus: f64) -> Result<f64> {
+    let online = nix::unistd::SysconfVar::_NPROCESSORS_ONLN;
+    let cores = nix::unistd::sysconf(online).ok().flatten();
+    match cores {
+        Some(cores) if cpus > cores as f64 => Err(Error::new(format!(
+            "this host has {cores} cores, not {cpus}"
+        ))
+        .hint("half a core is `--cpus 0.5` or `--cpu 50%`; `max` is no limit")),
+        _ => Ok(cpus),
     }
 }
 

@@ -65,7 +65,7 @@ fn build(args: &BuildArgs, store_root: &Path) -> Result<()> {
     }
     let report = rootfs::build(&output, &source, args.force)?;
     if !args.quiet {
-        print!("{}", describe(&report, &output));
+        crate::say(describe(&report, &output).trim_end())?;
     }
     Ok(())
 }

@@ -18,8 +18,7 @@ pub struct Args {
 pub fn run(args: Args, store: &Store) -> Result<()> {
     let name: Name = args.name.parse()?;
     match container::stop(store, &name, Duration::from_secs(args.time.into()))? {
-        true => println!("stopped {name}"),
-        false => println!("{name} was not running"),
+        true => crate::say(format!("stopped {name}")),
+        false => crate::say(format!("{name} was not running")),
     }
-    Ok(())
 }
