@@ -6,8 +6,8 @@
 
 use crate::store::Store;
 use crate::{Context, Result};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The right to change what a container is doing. Given up when dropped.
@@ -26,9 +26,7 @@ impl Claim {
         let cannot = || format!("cannot lock {}", path.display());
         loop {
             let existed = path.exists();
-            let mut options = OpenOptions::new();
-            let file = options.create(true).append(true).mode(0o600).open(&path);
-            let file = file.context(cannot)?;
+            let file = store.open_file(&path).context(cannot)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),

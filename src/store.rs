@@ -8,9 +8,10 @@ use crate::name::Name;
 use crate::record::Record;
 use crate::{Context, Error, Result};
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 /// A directory that holds the records of containers, and what belongs to them.
@@ -18,6 +19,9 @@ use std::path::{Path, PathBuf};
 pub struct Store {
     home: PathBuf,
 }
+
+/// More than this is no record, in bytes.
+const MAX_RECORD: u64 = 1 << 20;
 
 /// A file in the store that cannot be read as a record.
 #[derive(Debug)]
@@ -47,16 +51,8 @@ impl Store {
         let mut records = Vec::new();
         let mut broken = Vec::new();
         for name in self.names()? {
-            match self.read(&self.path(&name)) {
-                Ok(Some(record)) if record.name == name => records.push(record),
-                Ok(Some(record)) => broken.push(Broken {
-                    error: Error::new(format!(
-                        "{} says that its name is {:?}",
-                        self.path(&name).display(),
-                        record.name
-                    )),
-                    name,
-                }),
+            match self.read(&name) {
+                Ok(Some(record)) => records.push(record),
                 Ok(None) => {} // deleted since we read the directory
                 Err(error) => broken.push(Broken { name, error }),
             }
@@ -91,7 +87,7 @@ impl Store {
     /// # Errors
     /// If the file cannot be read, or is not a record.
     pub fn find(&self, name: &Name) -> Result<Option<Record>> {
-        self.read(&self.path(name.as_str()))
+        self.read(name.as_str())
     }
 
     /// Says so if a name is taken: before work that would be in vain. [`Store::insert`] asks again.
@@ -121,7 +117,7 @@ impl Store {
     pub fn update(&self, name: &str, change: impl FnOnce(&mut Record)) -> Result<Option<Record>> {
         let _lock = self.lock()?;
         let path = self.path(name);
-        let Some(mut record) = self.read(&path)? else {
+        let Some(mut record) = self.read(name)? else {
             return Ok(None);
         };
         change(&mut record);
@@ -146,11 +142,36 @@ impl Store {
         let dir = self.home.join(name);
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o711);
+        let existed = dir.exists();
         builder
             .create(&dir)
+            .and_then(|()| match self.owner().filter(|_| !existed) {
+                Some((uid, gid)) => lchown(&dir, Some(uid), Some(gid)),
+                None => Ok(()),
+            })
             .context(|| format!("cannot write to the store {}", self.home.display()))
             .map_err(somebody_elses)?;
         Ok(dir)
+    }
+
+    /// Opens a file of the store for writing, made if it is missing, and never through a symlink.
+    pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).mode(0o600);
+        let file = options
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)?;
+        if let Some((uid, gid)) = self.owner() {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
+        Ok(file)
+    }
+
+    /// Whose the store is, if we are root and it is not ours: what we write with sudo must stay his.
+    fn owner(&self) -> Option<(u32, u32)> {
+        let meta = self.home.metadata().ok()?;
+        let other = geteuid().is_root() && meta.uid() != 0;
+        other.then(|| (meta.uid(), meta.gid()))
     }
 
     /// The file of a record.
@@ -161,25 +182,53 @@ impl Store {
     fn lock(&self) -> Result<File> {
         self.make_dir("containers")?;
         let path = self.home.join("lock");
-        let mut options = OpenOptions::new();
-        let file = options.create(true).append(true).mode(0o600).open(&path);
+        let file = self.open_file(&path);
         let file = file.context(|| format!("cannot write to the store {}", self.home.display()))?;
         file.lock()
             .context(|| format!("cannot lock {}", path.display()))?;
         Ok(file)
     }
 
-    fn read(&self, path: &Path) -> Result<Option<Record>> {
-        let text = match fs::read_to_string(path) {
+    /// Reads a record, warily: who owns the store may not be who reads it.
+    fn read(&self, name: &str) -> Result<Option<Record>> {
+        let path = self.path(name);
+        let cannot = || format!("cannot read {}", path.display());
+        // Neither a FIFO, on which open would wait for ever, nor a link to a file of somebody else's.
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        let file = match OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&path)
+        {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text
-                .context(|| format!("cannot read {}", path.display()))
-                .map_err(somebody_elses)?,
+            file => file.context(cannot).map_err(somebody_elses)?,
         };
-        serde_json::from_str(&text).map(Some).map_err(|error| {
-            Error::because(format!("{} is not a valid record", path.display()), error)
+        let broken = |why: String| {
+            Error::because(format!("{} is not a valid record", path.display()), why)
                 .hint("repair the file or remove it; the other containers are not affected")
-        })
+        };
+        let meta = file.metadata().context(cannot)?;
+        if !meta.is_file() || meta.len() > MAX_RECORD {
+            return Err(broken("it is no file, or larger than any record".into()));
+        }
+        let mut text = String::new();
+        file.take(MAX_RECORD)
+            .read_to_string(&mut text)
+            .context(cannot)?;
+        let record: Record = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
+        if record.name != name {
+            return Err(broken(format!(
+                "it says that its name is {:?}",
+                record.name
+            )));
+        }
+        // It becomes a path below each cgroup hierarchy.
+        match &record.id {
+            Some(id) if id.is_empty() || id.starts_with('.') || id.contains('/') => {
+                Err(broken(format!("its id is {id:?}")))
+            }
+            _ => Ok(Some(record)),
+        }
     }
 
     /// Writes beside the file and renames: the caller holds the lock, so one partial file is enough.
@@ -188,9 +237,9 @@ impl Store {
         let result = (|| {
             let mut text = serde_json::to_vec_pretty(record).map_err(io::Error::other)?;
             text.push(b'\n');
-            let mut options = OpenOptions::new();
-            options.create(true).write(true).truncate(true).mode(0o600);
-            options.open(&partial)?.write_all(&text)?;
+            let mut file = self.open_file(&partial)?;
+            file.set_len(0)?; // what a writer that was killed left
+            file.write_all(&text)?;
             fs::rename(&partial, path)
         })();
         result.context(|| {
@@ -267,7 +316,10 @@ mod tests {
         let (records, broken) = store.list().unwrap();
         assert_eq!(records.len(), 1);
         let text: Vec<_> = broken.iter().map(|b| b.error.to_string()).collect();
-        assert!(text[0].contains("liar.json says"), "{text:?}");
+        assert!(
+            text[0].contains("liar.json is not a valid record: it says"),
+            "{text:?}"
+        );
         assert!(
             text[1].contains("torn.json is not a valid record: "),
             "{text:?}"

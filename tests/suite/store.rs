@@ -16,6 +16,9 @@ tests![
     many_creates_and_deletes_at_once_lose_nothing,
     a_create_killed_at_any_moment_tears_nothing,
     records_are_private,
+    what_is_no_record_neither_hangs_nor_leads_out,
+    what_root_writes_into_a_users_store_stays_the_users,
+    output_that_cannot_be_written_is_an_error,
 ];
 
 /// Puts a file into the store, as whoever owns the store would have.
@@ -90,7 +93,8 @@ fn a_corrupt_file_is_named_and_hides_no_other() -> Outcome {
     warning: cannot read HOME/containers/binary.json: stream did not contain valid UTF-8
     warning: HOME/containers/empty.json is not a valid record: EOF while parsing a value at line 1 column 0
     hint: repair the file or remove it; the other containers are not affected
-    warning: HOME/containers/liar.json says that its name is "fine"
+    warning: HOME/containers/liar.json is not a valid record: it says that its name is "fine"
+    hint: repair the file or remove it; the other containers are not affected
     warning: HOME/containers/torn.json is not a valid record: EOF while parsing a string at line 7 column 13
     hint: repair the file or remove it; the other containers are not affected
     [0]
@@ -233,5 +237,57 @@ fn records_are_private() -> Outcome {
     let mut cat = std::process::Command::new("cat");
     let cat = as_nobody(cat.arg(home.file("web"))).output().unwrap();
     assert!(!cat.status.success(), "somebody else reads a record");
+    Ok(())
+}
+
+fn what_is_no_record_neither_hangs_nor_leads_out() -> Outcome {
+    let home = Home::new()?;
+    home.create("fine", &["--", "true"]);
+    let whole = fs::read_to_string(home.file("fine")).unwrap();
+    nix::unistd::mkfifo(&home.file("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", home.file("zero")).unwrap();
+    let mut leads_out: Value = serde_json::from_str(&whole).unwrap();
+    leads_out["name"] = "out".into();
+    leads_out["id"] = "../out".into();
+    put(&home, "out", &leads_out.to_string());
+
+    let said = home.said(&["list"]);
+    for name in ["fifo", "zero", "out"] {
+        assert!(said.contains(&format!("{name}.json")), "{said}");
+    }
+    assert!(said.contains("fine  created"), "{said}");
+    assert_eq!(run(&mut home.minirun(&["start", "out"])).status, 125);
+    Ok(())
+}
+
+fn what_root_writes_into_a_users_store_stays_the_users() -> Outcome {
+    crate::common::need_root()?;
+    let home = Home::of_nobody()?;
+    home.create("web", &["--", "true"]);
+    let mut by_root = std::process::Command::new(crate::common::program("minirun"));
+    by_root
+        .arg("--home")
+        .arg(home.path())
+        .args(["start", "web"]);
+    assert_eq!(run(&mut by_root).status, 0);
+    home.succeeds(&["start", "web"]);
+    home.succeeds(&["delete", "web"]);
+    Ok(())
+}
+
+fn output_that_cannot_be_written_is_an_error() -> Outcome {
+    let home = Home::new()?;
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut list = home.minirun(&["list"]);
+    let output = list.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.starts_with("error: cannot write to standard output: ENOSPC"),
+        "{said}"
+    );
     Ok(())
 }
