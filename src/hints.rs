@@ -13,6 +13,7 @@ pub(crate) fn for_errno(errno: Errno) -> Option<&'static str> {
         Errno::ENOSPC | Errno::EDQUOT => {
             "the disk is full: `df -h` shows which one; free some space and try again"
         }
+        Errno::ENOTDIR => "a part of that path is a file: choose another place",
         Errno::EROFS => "that filesystem is mounted read-only: choose another place",
         Errno::EMFILE | Errno::ENFILE => "too many open files: raise the limit with `ulimit -n`",
         Errno::ENOMEM => "the kernel is out of memory: `free -h` shows what is left",
@@ -22,7 +23,9 @@ pub(crate) fn for_errno(errno: Errno) -> Option<&'static str> {
 
 /// The hint for a step of a launch that failed with an error number.
 pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Option<&'static str> {
-    use Errno::{E2BIG, EACCES, EINVAL, ELOOP, ENOENT, ENOEXEC, ENOSYS, ENOTDIR, EPERM, EROFS};
+    use Errno::{
+        E2BIG, EACCES, EBUSY, EINVAL, ELOOP, ENOENT, ENOEXEC, ENOSYS, ENOTDIR, EPERM, EROFS,
+    };
     Some(match (step, errno) {
         (_, ENOSYS) => {
             "minirun needs Linux 5.12 or newer; a sandbox around it may also hide system calls"
@@ -32,6 +35,9 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
         }
         (Step::Mount(_), ELOOP) => {
             "that place in the root filesystem is a symlink, which could lead out of it: make it a directory"
+        }
+        (Step::Mount(_), EBUSY) => {
+            "something else is mounted there: is the root filesystem the host's own? Use a tree of its own, as `minirun rootfs build` makes"
         }
         (Step::Mount(_), ENOTDIR) => "that place in the root filesystem is not a directory",
         (Step::Mount(mount), EPERM) if in_user_namespace && mount.kind == c"proc" => {

@@ -14,7 +14,10 @@ Start a container and wait until it ends
 
 On a terminal the container has a terminal of its own, with job control: Ctrl-C and Ctrl-Z go to its
 programs. Otherwise its input and output are minirun's own, and minirun passes the signals INT, TERM,
-HUP, QUIT, USR1 and USR2 on to its process 1. The exit status is that of process 1.")]
+HUP, QUIT, USR1 and USR2 on to its process 1. The exit status is that of process 1.
+
+The kernel keeps signals from a process 1 that has no handler for them, Ctrl-C's too: a container that
+does not listen is ended by `minirun stop NAME`.")]
 pub struct Args {
     /// A container made by `minirun create`
     name: String,
