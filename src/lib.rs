@@ -18,7 +18,7 @@
 //! | [`process`] | which process is meant | 1, processes |
 //! | [`name`], [`units`], [`home`] | what people type | 5 |
 //! | [`error`] | one error type: what, why, what to do | 5 |
-//! | [`sys`] | the system calls that no crate wraps; the one home of `unsafe` | 5 |
+//! | [`sys`] | the system calls that no crate wraps; the home of `unsafe`, but for the one clone in `launch` | 5 |
 
 pub mod cgroup;
 pub mod claim;

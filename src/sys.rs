@@ -1,5 +1,5 @@
-//! The system calls that neither std nor nix wraps, or that they wrap with an allocation: the one home of
-//! `unsafe` in the library. Lesson: 5, the runtime.
+//! The system calls that neither std nor nix wraps, or that they wrap with an allocation: the home of
+//! `unsafe` in the library, but for the one clone in `launch`. Lesson: 5, the runtime.
 //!
 //! Everything here that the child calls between clone and exec makes one system call and touches nothing
 //! but its arguments: no allocation, no lock, no errno of the C library beyond the thread's own.
