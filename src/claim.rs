@@ -1,8 +1,9 @@
-//! Who works on a container: an flock(2) on `<home>/claims/NAME`, held as long as the work takes.
+//! Who works on a container: an flock(2) on `<home>/claims/ID`, held as long as the work takes.
 //!
-//! `start` holds the claim for the whole life of the container, `delete` for a moment. The kernel drops the
-//! lock when its holder dies, however it dies: so a claim file that can be locked tells of a minirun that
-//! was killed, and what it left is cleaned up. No pid has to be believed for this. Lesson: 5, the runtime.
+//! Whoever runs a container holds its claim until it has ended and been cleaned up, `delete` for a moment.
+//! The kernel drops the lock when its holder dies, however it dies: so a claim file that can be locked tells
+//! of a minirun that was killed, and what it left is cleaned up. No pid has to be believed for this. The id
+//! names the container's cgroups, too, and stays when the container is renamed. Lesson: 5, the runtime.
 
 use crate::store::Store;
 use crate::{Context, Result};
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 
 /// The right to change what a container is doing. Given up when dropped.
 pub struct Claim {
-    _file: File, // locked
+    file: File, // locked
     path: PathBuf,
     leave_file: bool,
     /// The file was there already: its last holder died without giving the claim up.
@@ -21,8 +22,11 @@ pub struct Claim {
 
 impl Claim {
     /// Claims a container, or returns `None` if another living process has.
-    pub fn take(store: &Store, name: &str) -> Result<Option<Claim>> {
-        let path = store.make_dir("claims")?.join(name);
+    ///
+    /// # Errors
+    /// If the file cannot be made or locked.
+    pub fn take(store: &Store, id: &str) -> Result<Option<Claim>> {
+        let path = store.make_dir("claims")?.join(id);
         let cannot = || format!("cannot lock {}", path.display());
         loop {
             let existed = path.exists();
@@ -36,7 +40,7 @@ impl Claim {
             let ours = file.metadata().context(cannot)?.ino();
             if fs::metadata(&path).is_ok_and(|now| now.ino() == ours) {
                 return Ok(Some(Claim {
-                    _file: file,
+                    file,
                     path,
                     leave_file: false,
                     abandoned: existed,
@@ -45,13 +49,28 @@ impl Claim {
         }
     }
 
+    /// Waits until nobody holds the claim of a container, without taking it: flock(2) with `LOCK_SH`.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait.
+    pub fn wait(store: &Store, id: &str) -> Result<()> {
+        let path = store.home().join("claims").join(id);
+        match File::open(&path) {
+            Ok(file) => {
+                let waited = file.lock_shared();
+                waited.context(|| format!("cannot wait for {}", path.display()))
+            }
+            Err(_) => Ok(()), // nobody has it
+        }
+    }
+
     /// Lets the lock go and leaves the file, for the next command to see that there is work to finish.
     pub fn abandon(mut self) {
         self.leave_file = true;
     }
 
-    /// The names of the containers that have a claim file, whether its holder lives or not.
-    pub fn names(store: &Store) -> Vec<String> {
+    /// The ids of the containers that have a claim file, whether its holder lives or not.
+    pub fn ids(store: &Store) -> Vec<String> {
         let entries = fs::read_dir(store.home().join("claims"));
         let entries = entries.into_iter().flatten().flatten();
         entries
@@ -66,9 +85,10 @@ impl Drop for Claim {
             // Removed while locked, so that nobody can be holding it.
             fs::remove_file(&self.path).ok();
         }
+        // Not left to the closing of the file: a child that is just being started has it open, too.
+        self.file.unlock().ok();
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +101,7 @@ mod tests {
         assert!(!claim.abandoned);
         assert!(Claim::take(&store, "x").unwrap().is_none());
         drop(claim);
-        assert!(Claim::names(&store).is_empty());
+        assert!(Claim::ids(&store).is_empty());
     }
 
     #[test]

@@ -16,17 +16,17 @@ use crate::launch::{self, Launched, Spec};
 use crate::name::Name;
 use crate::namespace::Namespaces;
 use crate::process::ProcessId;
-use crate::reconcile::{claim, clean_up, take_over};
+use crate::reconcile::{claim, clean_up};
 use crate::record::{Network, NotInForce, Record, Run, Status, now};
 use crate::store::Store;
 use crate::supervise::{self, Signals};
 use crate::volume::Volume;
-use crate::{Context, Error, Result, inside, rootfs, sys, user};
+use crate::{Context, Error, Result, inside, reconcile, rootfs, sys, user};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::geteuid;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -96,8 +96,7 @@ pub struct End {
 /// If there is no such container, if it runs already, or if the launch fails; in the last case the record
 /// says `failed`, and why.
 pub fn start<'a>(store: &'a Store, name: &Name, strict: bool) -> Result<Running<'a>> {
-    let record = find(store, name)?;
-    let claim = claim(store, name)?;
+    let (claim, record) = claim(store, name)?;
     start_claimed(store, record, claim, strict)
 }
 
@@ -106,28 +105,33 @@ pub fn start<'a>(store: &'a Store, name: &Name, strict: bool) -> Result<Running<
 /// # Errors
 /// As [`Store::insert`] and [`start`].
 pub fn run(store: &Store, record: Record) -> Result<Running<'_>> {
-    let name: Name = record.name.parse()?;
-    let claim = claim(store, &name)?;
+    let claim = new_claim(store, &record)?;
     store.insert(&record)?;
     start_claimed(store, record, claim, false)
 }
 
-fn start_claimed(
-    store: &Store,
-    mut record: Record,
-    claim: Claim,
-    strict: bool,
-) -> Result<Running<'_>> {
-    let id = match record.id.clone() {
-        Some(id) => id,
-        None => {
-            // Written before anything has this name: whoever cleans up after us must know what to look for.
-            let id = new_id(&record.name);
-            store.update(&record.name, |record| record.id = Some(id.clone()))?;
-            record.id = Some(id.clone());
-            id
-        }
-    };
+/// The claim on a container that nobody else knows of yet.
+fn new_claim(store: &Store, record: &Record) -> Result<Claim> {
+    let claim = Claim::take(store, record.id.as_deref().unwrap_or(&record.name))?;
+    claim
+        .ok_or_else(|| Error::new("another minirun has drawn the same random id").hint("try again"))
+}
+
+/// The id of a container. A file of the original has none: then one is made, and written before anything
+/// is called by it, so that whoever cleans up after us knows what to look for.
+pub(crate) fn id(store: &Store, record: &Record) -> Result<String> {
+    if let Some(id) = &record.id {
+        return Ok(id.clone());
+    }
+    let new = new_id(&record.name);
+    let updated = store.update(&record.name, |record| {
+        record.id.get_or_insert(new.clone()); // another may have been quicker
+    })?;
+    Ok(updated.and_then(|record| record.id).unwrap_or(new))
+}
+
+fn start_claimed(store: &Store, record: Record, claim: Claim, strict: bool) -> Result<Running<'_>> {
+    let id = id(store, &record)?;
     let remove = record.config.remove;
     let started = (|| {
         let signals = Signals::hold()?;
@@ -311,21 +315,8 @@ impl Running<'_> {
 /// # Errors
 /// If there is no such container, or it may not be signalled.
 pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
-    let settled = Instant::now() + Duration::from_secs(1);
-    let pidfd = loop {
-        let record = find(store, name)?;
-        if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
-            break pidfd;
-        }
-        // Its program runs a moment before the record says so: whoever holds the claim may be about to.
-        if let Some(claim) = Claim::take(store, name.as_str())? {
-            take_over(store, name, &claim)?;
-            return Ok(false);
-        }
-        if Instant::now() > settled {
-            return Ok(false);
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    let Some(pidfd) = running(store, name)? else {
+        return Ok(false);
     };
     let cannot = || format!("cannot signal the container {name}");
     for (signal, patience) in [
@@ -337,12 +328,33 @@ pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, timeout).context(cannot)? > 0 {
             // Whoever started it now records how it ended; if nobody does, we find out below.
-            drop(claim(store, name)?);
+            drop(claim(store, name));
             return Ok(true);
         }
     }
     Err(Error::new(format!("the container {name} does not die"))
         .hint("one of its processes waits in the kernel (state D in `ps`), perhaps for a disk or a network filesystem"))
+}
+
+/// Process 1 of a container, if it runs. A start that is under way is waited for.
+fn running(store: &Store, name: &Name) -> Result<Option<OwnedFd>> {
+    let settled = Instant::now() + Duration::from_secs(1);
+    loop {
+        let record = find(store, name)?;
+        if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
+            return Ok(Some(pidfd));
+        }
+        // Its program runs a moment before the record says so: whoever holds the claim may be about to.
+        let id = id(store, &record)?;
+        if let Some(claim) = Claim::take(store, &id)? {
+            reconcile::finish(store, &id, &claim)?;
+            return Ok(None);
+        }
+        if Instant::now() > settled {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Removes a container that is not running; also a file in the store that is no record.
@@ -354,9 +366,17 @@ pub fn delete(store: &Store, name: &Name) -> Result<()> {
     if !known {
         return Err(no_such_container(store, name));
     }
-    let _claim = claim(store, name)?;
-    if let Ok(Some(record)) = store.find(name) {
-        clean_up(&record)?;
+    match store.find(name) {
+        // A file of the original that was never started: it has nothing but its record.
+        Ok(Some(record)) if record.id.is_none() => {}
+        Ok(Some(_)) => {
+            let (claim, record) = claim(store, name)?;
+            clean_up(&record)?;
+            store.remove(&record.name)?;
+            drop(claim);
+            return Ok(());
+        }
+        Ok(None) | Err(_) => {} // no record that could run
     }
     store.remove(name.as_str())
 }

@@ -5,6 +5,7 @@
 
 use crate::cgroup::Cgroup;
 use crate::claim::Claim;
+use crate::container::{self, find};
 use crate::name::Name;
 use crate::process::ProcessId;
 use crate::record::{Record, Status, now};
@@ -18,55 +19,53 @@ use std::time::{Duration, Instant};
 /// Finds the containers whose parent died before it had cleaned up, and does it in its place: their
 /// processes end, their cgroups go, and their records say `stopped`. Every command begins with this.
 pub fn all(store: &Store) {
-    for name in Claim::names(store) {
+    for id in Claim::ids(store) {
         // What cannot be cleaned up now, for want of permission, will be by the next who can.
-        let Ok(name) = name.parse::<Name>() else {
-            continue;
-        };
-        if let Ok(Some(claim)) = claim_when_settled(store, &name)
-            && take_over(store, &name, &claim).is_err()
+        if let Ok(Some(claim)) = claim_when_settled(store, &id)
+            && finish(store, &id, &claim).is_err()
         {
             claim.abandon();
         }
     }
 }
 
-/// The claim, unless its container runs. A holder that is neither running a container nor done is starting
-/// one, or has been killed and is not quite dead: both take milliseconds.
-fn claim_when_settled(store: &Store, name: &Name) -> Result<Option<Claim>> {
+/// The claim, unless its container is looked after. A holder that is neither running a container nor
+/// done is starting one, or has been killed and is not quite dead: both take milliseconds.
+fn claim_when_settled(store: &Store, id: &str) -> Result<Option<Claim>> {
     let patience = Instant::now() + Duration::from_millis(500);
     loop {
-        let claim = Claim::take(store, name.as_str())?;
-        let running = || {
-            store
-                .find(name)
-                .is_ok_and(|r| r.is_some_and(|r| r.is_running()))
+        let claim = Claim::take(store, id)?;
+        let looked_after = || {
+            let record = store.find_by_id(id).ok().flatten();
+            record.is_some_and(|record| record.is_running())
         };
-        if claim.is_some() || running() || Instant::now() > patience {
+        if claim.is_some() || looked_after() || Instant::now() > patience {
             return Ok(claim);
         }
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// The claim on a container that is not running and that nobody else works on.
-pub(crate) fn claim(store: &Store, name: &Name) -> Result<Claim> {
+/// The claim on a container that is not running and that nobody else works on, and its record.
+pub(crate) fn claim(store: &Store, name: &Name) -> Result<(Claim, Record)> {
     let patience = Instant::now() + Duration::from_secs(5);
     loop {
-        if let Some(claim) = Claim::take(store, name.as_str())? {
-            take_over(store, name, &claim)?;
-            return Ok(claim);
-        }
-        if let Some(record) = store.find(name)?
-            && let Some(process) = record.process().filter(|process| process.is_alive())
-        {
+        let record = find(store, name)?;
+        let id = container::id(store, &record)?;
+        if let Some(claim) = Claim::take(store, &id)? {
+            finish(store, &id, &claim)?;
+            // It may have been deleted, or renamed, before the claim was ours.
+            let record = find(store, name)?;
+            if record.id == Some(id) {
+                return Ok((claim, record));
+            }
+        } else if let Some(process) = record.process().filter(|process| process.is_alive()) {
             return Err(Error::new(format!(
                 "the container {name} is running (process {})",
                 process.pid
             ))
             .hint(format!("end it first: `minirun stop {name}`")));
-        }
-        if Instant::now() > patience {
+        } else if Instant::now() > patience {
             return Err(Error::new(format!(
                 "another minirun is working on the container {name}"
             ))
@@ -77,19 +76,20 @@ pub(crate) fn claim(store: &Store, name: &Name) -> Result<Claim> {
 }
 
 /// Finishes what a dead holder of the claim left.
-pub(crate) fn take_over(store: &Store, name: &Name, claim: &Claim) -> Result<()> {
-    let Ok(Some(record)) = store.find(name) else {
-        return Ok(());
+pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
+    let Some(record) = store.find_by_id(id)? else {
+        // Killed before it was recorded, or after the record was removed.
+        return Cgroup::find(id).remove();
     };
     if !claim.abandoned && record.status != Status::Running {
         return Ok(());
     }
     clean_up(&record)?;
     if record.config.remove {
-        return store.remove(name.as_str());
+        return store.remove(&record.name);
     }
     if record.status == Status::Running {
-        store.update(name.as_str(), |record| {
+        store.update(&record.name, |record| {
             record.status = Status::Stopped;
             if let Some(run) = &mut record.run {
                 run.process = None; // and nobody can know its exit status any more

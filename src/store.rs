@@ -90,6 +90,22 @@ impl Store {
         self.read(name.as_str())
     }
 
+    /// The record of the container with this id, whatever its name is by now. Broken files are passed over.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn find_by_id(&self, id: &str) -> Result<Option<Record>> {
+        // Unless the container was renamed, its id begins with its name.
+        let likely = id.rsplit_once('-').map_or(id, |(name, _)| name);
+        if let Ok(Some(record)) = self.read(likely)
+            && record.id.as_deref() == Some(id)
+        {
+            return Ok(Some(record));
+        }
+        let (records, _) = self.list()?;
+        Ok(records.into_iter().find(|r| r.id.as_deref() == Some(id)))
+    }
+
     /// Says so if a name is taken: before work that would be in vain. [`Store::insert`] asks again.
     ///
     /// # Errors
