@@ -32,10 +32,10 @@ fn the_help_of_minirun() -> Outcome {
       create       Make a container, to be started later
       start        Start a container and wait until it ends
       run          Make a container and start it
-      stop         End a running container: SIGTERM first, SIGKILL if that does not help
-      list         List the containers
-      info         Show all there is to know about a container
-      delete       Delete a container that is not running; its root filesystem stays
+      stop         End running containers: SIGTERM first, SIGKILL if that does not help
+      list         List the containers; with --quiet only their names
+      info         Show all there is to know about containers
+      delete       Delete containers that are not running; their root filesystems stay
       rootfs       Make a root filesystem for containers
       completions  Print completions for a shell
       help         Print this message or the help of the given subcommand(s)
@@ -43,6 +43,7 @@ fn the_help_of_minirun() -> Outcome {
     Options:
           --home <DIR>  The store to use [default: MINIRUN_HOME, or /var/lib/minirun for root, or
                         ~/.local/share/minirun]
+      -q, --quiet       Say nothing but errors and what was asked for
       -h, --help        Print help
       -V, --version     Print version
 
@@ -55,7 +56,8 @@ fn the_help_of_minirun() -> Outcome {
       minirun delete web
 
     Exit status: that of the command in the container, 128 + signal if a signal ended it, 125 if minirun
-    itself failed, 126 if the command cannot be executed, 127 if it is not found.
+    itself failed, 126 if the command cannot be executed, 127 if it is not found. With several
+    names, each is done that can be, and the status is 1 if one failed.
     ");
     Ok(())
 }
@@ -133,6 +135,9 @@ fn the_help_of_create() -> Outcome {
 
           --strict
               Fail if a limit cannot be set, instead of saying so and going on
+
+      -q, --quiet
+              Say nothing but errors and what was asked for
 
       -h, --help
               Print help (see a summary with '-h')

@@ -14,6 +14,7 @@ mod help;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod names;
 mod namespace_demo;
 mod narration;
 mod rootfs_build;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         crash::all(),
         terminal::all(),
         help::all(),
+        names::all(),
     ]
     .into_iter()
     .flatten()

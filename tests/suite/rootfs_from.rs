@@ -405,7 +405,7 @@ fn help_says_how_to_use_it() -> Outcome {
               Replace the root filesystem that is there
 
       -q, --quiet
-              Print nothing unless it fails
+              Say nothing but errors and what was asked for
 
       -h, --help
               Print help (see a summary with '-h')

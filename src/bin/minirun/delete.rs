@@ -1,18 +1,20 @@
 //! `minirun delete`.
 
-use minirun::name::Name;
+use crate::names;
 use minirun::store::Store;
 use minirun::{Result, container};
 
-/// Delete a container that is not running; its root filesystem stays
+/// Delete containers that are not running; their root filesystems stay
 #[derive(clap::Args)]
 pub struct Args {
-    /// A container made by `minirun create` or `minirun run`
-    name: String,
+    /// Containers made by `minirun create` or `minirun run`
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
 }
 
-pub fn run(args: Args, store: &Store) -> Result<()> {
-    let name: Name = args.name.parse()?;
-    container::delete(store, &name)?;
-    crate::say(format!("deleted {name}"))
+pub fn run(args: &Args, store: &Store) -> Result<u8> {
+    names::each(&args.names, |name| {
+        container::delete(store, name)?;
+        crate::say(format!("deleted {name}"))
+    })
 }

@@ -1,34 +1,38 @@
 //! `minirun info`.
 
 use crate::list::{Format, confirmed, limits, print_json, status};
+use crate::names;
 use minirun::cgroup::Cgroup;
-use minirun::name::Name;
 use minirun::record::{Network, Record};
 use minirun::store::Store;
 use minirun::{Result, container};
 
-/// Show all there is to know about a container
+/// Show all there is to know about containers
 #[derive(clap::Args)]
 pub struct Args {
-    /// A container made by `minirun create` or `minirun run`
-    name: String,
+    /// Containers made by `minirun create` or `minirun run`
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
     /// For people or for programs
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
 
-pub fn run(args: Args, store: &Store) -> Result<()> {
-    let name: Name = args.name.parse()?;
-    let record = container::find(store, &name)?;
-    match args.format {
-        Format::Json => print_json(&confirmed(&record)),
-        Format::Table => {
-            for (key, value) in lines(&record, store) {
-                crate::say(format!("{key:<14}{}", crate::list::printable(&value)))?;
-            }
-            Ok(())
+pub fn run(args: &Args, store: &Store) -> Result<u8> {
+    let mut shown = false;
+    names::each(&args.names, |name| {
+        let record = container::find(store, name)?;
+        if args.format == Format::Json {
+            return print_json(&confirmed(&record));
         }
-    }
+        if std::mem::replace(&mut shown, true) {
+            crate::print("")?; // between two containers
+        }
+        for (key, value) in lines(&record, store) {
+            crate::print(format!("{key:<14}{}", crate::list::printable(&value)))?;
+        }
+        Ok(())
+    })
 }
 
 fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {

@@ -7,7 +7,7 @@ use minirun::store::Store;
 use minirun::units::format_size;
 use minirun::{Error, Result};
 
-/// List the containers
+/// List the containers; with --quiet only their names
 #[derive(clap::Args)]
 pub struct Args {
     /// For people or for programs
@@ -30,12 +30,16 @@ pub fn run(args: Args, store: &Store) -> Result<()> {
         crate::warn(&printable(&file.error.to_string()), file.error.hint_text());
     }
     match args.format {
+        Format::Table if crate::quiet() => {
+            let mut names = records.iter().map(|record| &record.name);
+            names.try_for_each(crate::print)
+        }
         Format::Json => print_json(&records.iter().map(confirmed).collect::<Vec<_>>()),
         Format::Table if records.is_empty() => {
             crate::say(format!("no containers in {}", store.home().display()))?;
             crate::say("make one with `minirun create NAME`")
         }
-        Format::Table => crate::say(table(&records)),
+        Format::Table => crate::print(table(&records)),
     }
 }
 
@@ -114,7 +118,7 @@ pub fn confirmed(record: &Record) -> Record {
 
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value);
-    crate::say(text.map_err(|error| Error::because("cannot write JSON", error))?)
+    crate::print(text.map_err(|error| Error::because("cannot write JSON", error))?)
 }
 
 /// A text from a record, whose control characters could otherwise take over the terminal.

@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod info;
 mod list;
+mod names;
 mod options;
 mod rootfs;
 mod run;
@@ -20,6 +21,7 @@ use minirun::{Context, Error, Result, home, reconcile, sys};
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A container runtime to learn from: a directory becomes a machine of its own, with its own processes,
 /// mounts, host name and limits.
@@ -29,6 +31,9 @@ struct Cli {
     /// The store to use [default: MINIRUN_HOME, or /var/lib/minirun for root, or ~/.local/share/minirun]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
+    /// Say nothing but errors and what was asked for
+    #[arg(short, long, global = true, display_order = 100)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,7 +48,8 @@ Examples:
   minirun delete web
 
 Exit status: that of the command in the container, 128 + signal if a signal ended it, 125 if minirun
-itself failed, 126 if the command cannot be executed, 127 if it is not found.";
+itself failed, 126 if the command cannot be executed, 127 if it is not found. With several
+names, each is done that can be, and the status is 1 if one failed.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -76,40 +82,69 @@ fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("{} {error}", "error:".red().bold());
-            if let Some(hint) = error.hint_text() {
-                eprintln!("{} {hint}", "hint:".cyan().bold());
-            }
+            report(&error);
             ExitCode::from(error.exit_code())
         }
     }
 }
 
 fn dispatch(cli: Cli) -> Result<u8> {
+    QUIET.store(cli.quiet, Ordering::Relaxed);
     let store = home::store(cli.home.as_deref())?;
     reconcile::all(&store);
     match cli.command {
         Command::Create(args) => create::run(args, &store).map(|()| 0),
         Command::Start(args) => start::run(args, &store),
         Command::Run(args) => run::run(args, &store),
-        Command::Stop(args) => stop::run(args, &store).map(|()| 0),
+        Command::Stop(args) => stop::run(&args, &store),
         Command::List(args) => list::run(args, &store).map(|()| 0),
-        Command::Info(args) => info::run(args, &store).map(|()| 0),
-        Command::Delete(args) => delete::run(args, &store).map(|()| 0),
+        Command::Info(args) => info::run(&args, &store),
+        Command::Delete(args) => delete::run(&args, &store),
         Command::Rootfs(args) => rootfs::run(&args, store.home()).map(|()| 0),
         Command::Completions(args) => completions::run(args).map(|()| 0),
     }
 }
 
-/// A line on standard output. Not println!, which panics if that cannot be written to.
-fn say(line: impl std::fmt::Display) -> Result<()> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "{line}").context(|| "cannot write to standard output")
+/// `--quiet`.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+fn quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
 }
 
-/// Something that went less than well, but went: one line, on standard error.
+/// What was asked for, on standard output: `list`, `info`… Not println!, which panics if that cannot be
+/// written to.
+fn print(text: impl std::fmt::Display) -> Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{text}").context(|| "cannot write to standard output")
+}
+
+/// What was done, on standard output, unless `--quiet`.
+fn say(line: impl std::fmt::Display) -> Result<()> {
+    match quiet() {
+        true => Ok(()),
+        false => print(line),
+    }
+}
+
+/// Something that went less than well, but went: one line, on standard error, unless `--quiet`.
 fn warn(text: &str, hint: Option<&str>) {
-    eprintln!("{} {text}", "warning:".yellow().bold());
+    if !quiet() {
+        complain(&"warning:".yellow().bold(), text, hint);
+    }
+}
+
+/// An error, on standard error: `--quiet` or not.
+fn report(error: &Error) {
+    complain(
+        &"error:".red().bold(),
+        &error.to_string(),
+        error.hint_text(),
+    );
+}
+
+fn complain(kind: &colored::ColoredString, text: &str, hint: Option<&str>) {
+    eprintln!("{kind} {text}");
     if let Some(hint) = hint {
         eprintln!("{} {hint}", "hint:".cyan().bold());
     }

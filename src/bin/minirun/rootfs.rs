@@ -38,10 +38,6 @@ pub struct BuildArgs {
     /// Replace the root filesystem that is there
     #[arg(long)]
     force: bool,
-
-    /// Print nothing unless it fails
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 /// Runs the subcommand. `store_root` is minirun's home directory.
@@ -64,10 +60,7 @@ fn build(args: &BuildArgs, store_root: &Path) -> Result<()> {
         refuse_if_in_use(&output, store_root)?;
     }
     let report = rootfs::build(&output, &source, args.force)?;
-    if !args.quiet {
-        crate::say(describe(&report, &output).trim_end())?;
-    }
-    Ok(())
+    crate::say(describe(&report, &output).trim_end())
 }
 
 /// A running container would lose its files one by one while the old tree is removed.
