@@ -7,6 +7,7 @@
 //!                       │            └─────┴────────────────────────▶ failed
 //!                       └──────────────── delete ───────────────────▶ (nothing)
 //! ```
+//! A running container can be paused meanwhile: [`crate::pause`].
 //!
 //! Whoever starts a container stays its parent until it ends, and holds its claim ([`crate::claim`]).
 
@@ -15,6 +16,7 @@ use crate::claim::Claim;
 use crate::launch::{self, Launched, Spec};
 use crate::name::Name;
 use crate::namespace::Namespaces;
+use crate::pause::thaw;
 use crate::process::ProcessId;
 use crate::reconcile::{claim, clean_up};
 use crate::record::{Network, NotInForce, Record, Run, Status, now};
@@ -283,7 +285,7 @@ impl Running<'_> {
     /// # Errors
     /// If the kernel refuses to wait, or the record cannot be written.
     pub fn wait(self) -> Result<End> {
-        let exit_code = supervise::wait(self.launched, &self.signals)?;
+        let exit_code = supervise::wait(self.launched, &self.signals, &self.cgroup)?;
         let oom_kills = self.cgroup.oom_kills();
         if self.record.config.remove {
             self.cgroup.remove()?;
@@ -315,7 +317,7 @@ impl Running<'_> {
 /// # Errors
 /// If there is no such container, or it may not be signalled.
 pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
-    let Some(pidfd) = running(store, name)? else {
+    let Some((pidfd, record)) = running(store, name)? else {
         return Ok(false);
     };
     let cannot = || format!("cannot signal the container {name}");
@@ -324,6 +326,7 @@ pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
         (Signal::SIGKILL, Duration::from_secs(10)),
     ] {
         sys::pidfd_send_signal(pidfd.as_fd(), signal).context(cannot)?;
+        thaw(&record);
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, timeout).context(cannot)? > 0 {
@@ -337,12 +340,12 @@ pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
 }
 
 /// Process 1 of a container, if it runs. A start that is under way is waited for.
-fn running(store: &Store, name: &Name) -> Result<Option<OwnedFd>> {
+fn running(store: &Store, name: &Name) -> Result<Option<(OwnedFd, Record)>> {
     let settled = Instant::now() + Duration::from_secs(1);
     loop {
         let record = find(store, name)?;
         if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
-            return Ok(Some(pidfd));
+            return Ok(Some((pidfd, record)));
         }
         // Its program runs a moment before the record says so: whoever holds the claim may be about to.
         let id = id(store, &record)?;

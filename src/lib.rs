@@ -13,6 +13,7 @@
 //! | [`cgroup`] | limits: cgroup v2, and v1 behind the same type | 4, cgroups |
 //! | [`supervise`] | what the parent does meanwhile: signals, the terminal, the end | 5 |
 //! | [`container`] | the life of a container: create, start, stop, delete | 5 |
+//! | [`pause`] | all of a container's processes stand still, and go on | 4 |
 //! | [`reconcile`] | what a minirun that was killed left, and how the next one cleans it up | 5 |
 //! | [`record`], [`store`], [`claim`] | what is kept about it, and who may change it | 5 |
 //! | [`process`] | which process is meant | 1, processes |
@@ -30,6 +31,7 @@ pub mod inside;
 pub mod launch;
 pub mod name;
 pub mod namespace;
+pub mod pause;
 pub mod process;
 pub mod reconcile;
 pub mod record;

@@ -7,6 +7,7 @@ use crate::cgroup::Cgroup;
 use crate::claim::Claim;
 use crate::container::{self, find};
 use crate::name::Name;
+use crate::pause::thaw;
 use crate::process::ProcessId;
 use crate::record::{Record, Status, now};
 use crate::store::Store;
@@ -104,6 +105,7 @@ pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
 pub(crate) fn clean_up(record: &Record) -> Result<()> {
     if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
         sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
+        thaw(record);
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::from(2000u16)).ok();
     }

@@ -3,7 +3,7 @@
 //! The first five fields are those of the original minirun, whose files are read as they are. Fields that
 //! this version does not know are kept when a record is rewritten.
 
-use crate::cgroup::Limits;
+use crate::cgroup::{Cgroup, Limits};
 use crate::process::ProcessId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -47,6 +47,8 @@ pub enum Status {
     Created,
     /// Its process 1 is alive.
     Running,
+    /// It runs, and all of its processes are frozen. Not written to a file: the kernel knows.
+    Paused,
     /// Its process 1 has ended.
     Stopped,
     /// Its last start did not get as far as running the command.
@@ -180,10 +182,17 @@ impl Record {
         process.filter(|_| self.status == Status::Running)
     }
 
-    /// The status that the kernel confirms: a record that says `running` of a dead process is wrong.
+    /// The status that the kernel confirms: a record that says `running` of a dead process is wrong, and it
+    /// never says `paused`.
     pub fn actual_status(&self) -> Status {
+        let frozen = || {
+            self.id
+                .as_deref()
+                .is_some_and(|id| Cgroup::find(id).is_frozen())
+        };
         match self.status {
-            Status::Running if !self.is_running() => Status::Stopped,
+            Status::Running | Status::Paused if !self.is_running() => Status::Stopped,
+            Status::Running if frozen() => Status::Paused,
             status => status,
         }
     }
@@ -195,6 +204,7 @@ impl Status {
         match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Stopped => "stopped",
             Status::Failed => "failed",
         }

@@ -4,6 +4,7 @@
 //! One loop around poll(2), no threads. Without a terminal there is nothing to carry: the program has our
 //! own standard streams.
 
+use crate::cgroup::Cgroup;
 use crate::launch::Launched;
 use crate::{Context, Result, sys};
 use nix::errno::Errno;
@@ -62,7 +63,7 @@ pub fn terminal_size() -> Option<libc::winsize> {
 ///
 /// # Errors
 /// If the terminal cannot be set up, or the kernel refuses to wait.
-pub fn wait(container: Launched, signals: &Signals) -> Result<u8> {
+pub fn wait(container: Launched, signals: &Signals, cgroup: &Cgroup) -> Result<u8> {
     let mut relay = container.terminal.map(Relay::start).transpose()?;
     let pidfd = container.pidfd;
     let mut hung_up: Option<Instant> = None;
@@ -87,7 +88,7 @@ pub fn wait(container: Launched, signals: &Signals) -> Result<u8> {
             .map(|fd| fd.revents().unwrap_or(PollFlags::empty()))
             .collect();
         while let Ok(Some(info)) = signals.0.read_signal() {
-            forward(info.ssi_signo as i32, &pidfd, relay.as_ref());
+            forward(info.ssi_signo as i32, &pidfd, cgroup, relay.as_ref());
         }
         if let Some(relay) = &mut relay {
             relay.carry(&ready[2..]);
@@ -103,15 +104,24 @@ pub fn wait(container: Launched, signals: &Signals) -> Result<u8> {
         if relay.as_ref().is_some_and(|relay| !relay.input_open) {
             relay = None;
             hung_up = Some(Instant::now());
-            sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGTERM).ok();
+            send(Signal::SIGTERM, &pidfd, cgroup);
         }
         if hung_up.is_some_and(|since| since.elapsed() > HANGUP_PATIENCE) {
-            sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
+            send(Signal::SIGKILL, &pidfd, cgroup);
         }
     }
 }
 
-fn forward(signal: i32, pidfd: &OwnedFd, relay: Option<&Relay>) {
+/// Sends a signal. What should end a paused container thaws it, as in Docker: Ctrl-C too.
+fn send(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup) {
+    // The container may have ended meanwhile; then the next poll says so.
+    sys::pidfd_send_signal(pidfd.as_fd(), signal).ok();
+    if !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
+        cgroup.thaw().ok();
+    }
+}
+
+fn forward(signal: i32, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Relay>) {
     let Ok(signal) = Signal::try_from(signal) else {
         return;
     };
@@ -123,8 +133,7 @@ fn forward(signal: i32, pidfd: &OwnedFd, relay: Option<&Relay>) {
             }
         }
         (Signal::SIGWINCH, None) => {}
-        // The container may have ended meanwhile; then the next poll says so.
-        _ => drop(sys::pidfd_send_signal(pidfd.as_fd(), signal)),
+        _ => send(signal, pidfd, cgroup),
     }
 }
 

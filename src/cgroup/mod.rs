@@ -10,7 +10,9 @@
 //! | `mod.rs` | make, join, ask and remove a container's cgroup |
 //! | `hierarchy.rs` | which trees this host has, and which controllers are where |
 //! | `limits.rs` | the limits, and which file takes which value |
+//! | `freezer.rs` | all processes stand still, and go on |
 
+mod freezer;
 mod hierarchy;
 mod limits;
 
@@ -36,7 +38,8 @@ use std::time::Duration;
 /// The directory, in each hierarchy, that holds the cgroups of all containers.
 const PARENT: &str = "minirun";
 
-/// The cgroup of a container: one directory on v2, one for each controller with a limit on v1.
+/// The cgroup of a container: one directory on v2; on v1 one for each controller with a limit, and one in the
+/// freezer's tree.
 #[derive(Debug, Default)]
 pub struct Cgroup {
     dirs: Vec<Dir>,
@@ -92,6 +95,13 @@ impl Cgroup {
             && hierarchies.iter().all(|h| h.version == Version::V2)
         {
             cgroup.dir_in(v2, id).ok();
+        }
+        // On v1 only the freezer's own tree can pause it; where there is none, `pause` will say so.
+        let has_v2 = |dir: &Dir| dir.version == Version::V2;
+        if let Some(freezer) = hierarchies.iter().find(|h| h.has("freezer"))
+            && !cgroup.dirs.iter().any(has_v2)
+        {
+            cgroup.dir_in(freezer, id).ok();
         }
         (cgroup, not_in_force)
     }
@@ -193,15 +203,15 @@ impl Cgroup {
         Ok(join)
     }
 
-    /// What the container will see of it: where both generations are in use, v2's part.
+    /// What the container will see of it, for its limits: where both generations are in use, v2's part.
     pub fn view(&self) -> View {
-        if self.dirs.is_empty() {
-            View::None
-        } else if self.dirs.iter().any(|dir| dir.version == Version::V2) {
-            View::V2
-        } else {
-            let controllers = self.dirs.iter().map(|dir| dir.controllers.clone());
-            View::V1(controllers.collect())
+        if self.dirs.iter().any(|dir| dir.version == Version::V2) {
+            return View::V2;
+        }
+        let trees = self.dirs.iter().map(|dir| dir.controllers.clone());
+        match trees.filter(|tree| tree != "freezer").collect::<Vec<_>>() {
+            none if none.is_empty() => View::None,
+            trees => View::V1(trees),
         }
     }
 
@@ -226,6 +236,7 @@ impl Cgroup {
     /// # Errors
     /// If a directory is still in use after two seconds.
     pub fn remove(&self) -> Result<()> {
+        self.thaw().ok(); // what cannot be thawed does not die, and is reported below
         for dir in self.dirs() {
             remove_tree(dir)
                 .context(|| format!("cannot remove the cgroup {}", dir.display()))
@@ -241,6 +252,10 @@ impl Cgroup {
 }
 
 impl Dir {
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.split(',').any(|other| other == controller)
+    }
+
     fn of(hierarchy: &Hierarchy, id: &str) -> Dir {
         Dir {
             version: hierarchy.version,

@@ -33,6 +33,8 @@ fn the_help_of_minirun() -> Outcome {
       start        Start a container and wait until it ends
       run          Make a container and start it
       stop         End running containers: SIGTERM first, SIGKILL if that does not help
+      pause        Let all processes of running containers stand still
+      resume       Let paused containers go on [alias: unpause]
       list         List the containers; with --quiet only their names
       info         Show all there is to know about containers
       delete       Delete containers that are not running; their root filesystems stay
@@ -157,6 +159,8 @@ fn every_command_has_help() -> Outcome {
         "start",
         "run",
         "stop",
+        "pause",
+        "resume",
         "list",
         "info",
         "delete",

@@ -17,6 +17,7 @@ mod limits;
 mod names;
 mod namespace_demo;
 mod narration;
+mod pause;
 mod rootfs_build;
 mod rootfs_from;
 mod store;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         terminal::all(),
         help::all(),
         names::all(),
+        pause::all(),
     ]
     .into_iter()
     .flatten()

@@ -70,7 +70,9 @@ pub fn status(record: &Record) -> String {
     let run = record.run.as_ref();
     match (run.and_then(|run| run.exit_code), record.process()) {
         (Some(code), _) => format!("{} ({code})", status.as_str()),
-        (None, Some(process)) if process.is_alive() => format!("running ({})", process.pid),
+        (None, Some(process)) if process.is_alive() => {
+            format!("{} ({})", status.as_str(), process.pid)
+        }
         _ => status.as_str().to_owned(),
     }
 }

@@ -10,6 +10,8 @@ mod info;
 mod list;
 mod names;
 mod options;
+mod pause;
+mod resume;
 mod rootfs;
 mod run;
 mod start;
@@ -57,6 +59,9 @@ enum Command {
     Start(start::Args),
     Run(run::Args),
     Stop(stop::Args),
+    Pause(pause::Args),
+    #[command(visible_alias = "unpause")]
+    Resume(resume::Args),
     List(list::Args),
     Info(info::Args),
     Delete(delete::Args),
@@ -97,6 +102,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Start(args) => start::run(args, &store),
         Command::Run(args) => run::run(args, &store),
         Command::Stop(args) => stop::run(&args, &store),
+        Command::Pause(args) => pause::run(&args, &store),
+        Command::Resume(args) => resume::run(&args, &store),
         Command::List(args) => list::run(args, &store).map(|()| 0),
         Command::Info(args) => info::run(&args, &store),
         Command::Delete(args) => delete::run(&args, &store),

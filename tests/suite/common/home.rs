@@ -39,10 +39,9 @@ impl Home {
     /// A store of an ordinary user.
     pub fn of_nobody() -> Result<Home, Skip> {
         need_user_namespaces()?;
-        Ok(Home {
-            nobody: true,
-            ..Home::new()?
-        })
+        let mut home = Home::new()?;
+        home.nobody = true;
+        Ok(home)
     }
 
     /// The directory of the store.
@@ -139,6 +138,16 @@ impl Home {
     /// Starts `minirun ARGS…` and leaves it running; its output is thrown away.
     pub fn background(&self, args: &[&str]) -> Background {
         Background::spawn(&mut self.minirun(args))
+    }
+}
+
+impl Drop for Home {
+    /// The next command removes the cgroups of containers whose minirun was killed: [`Background`].
+    fn drop(&mut self) {
+        let claims = fs::read_dir(self.path().join("claims"));
+        if claims.is_ok_and(|mut claims| claims.next().is_some()) {
+            self.minirun(&["list"]).output().ok();
+        }
     }
 }
 

@@ -1,0 +1,20 @@
+//! `minirun resume`.
+
+use crate::names;
+use minirun::store::Store;
+use minirun::{Result, pause};
+
+/// Let paused containers go on
+#[derive(clap::Args)]
+pub struct Args {
+    /// Paused containers
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+pub fn run(args: &Args, store: &Store) -> Result<u8> {
+    names::each(&args.names, |name| {
+        pause::resume(store, name)?;
+        crate::say(format!("resumed {name}"))
+    })
+}

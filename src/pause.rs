@@ -1,0 +1,66 @@
+//! Pausing a running container, and letting it go on: what docker-pause(1) does. Lesson: 5, the runtime.
+//!
+//! The record keeps saying `running`: whether the container is paused is for the kernel to say
+//! ([`Record::actual_status`]), and nothing is wrong if minirun dies in between.
+
+use crate::cgroup::Cgroup;
+use crate::container::find;
+use crate::name::Name;
+use crate::record::{Record, Status};
+use crate::store::Store;
+use crate::{Error, Result};
+
+/// Freezes all processes of a container, and returns when they stand still.
+///
+/// # Errors
+/// If there is no such container, if it does not run or is paused already, or if it cannot be frozen:
+/// [`Cgroup::freeze`].
+pub fn pause(store: &Store, name: &Name) -> Result<()> {
+    let (cgroup, status) = running(store, name)?;
+    match status {
+        Status::Paused => Err(
+            Error::new(format!("the container {name} is already paused")).hint(format!(
+                "`minirun resume {name}` lets it go on; `minirun stop {name}` ends it"
+            )),
+        ),
+        _ => cgroup.freeze(),
+    }
+}
+
+/// Lets the processes of a paused container go on.
+///
+/// # Errors
+/// If there is no such container, or it is not paused.
+pub fn resume(store: &Store, name: &Name) -> Result<()> {
+    let (cgroup, status) = running(store, name)?;
+    match status {
+        Status::Paused => cgroup.thaw(),
+        _ => Err(Error::new(format!("the container {name} is not paused"))
+            .hint("`minirun list` shows which are")),
+    }
+}
+
+/// The cgroup of a running container, and whether it is paused.
+fn running(store: &Store, name: &Name) -> Result<(Cgroup, Status)> {
+    let record = find(store, name)?;
+    let status = record.actual_status();
+    match status {
+        Status::Running | Status::Paused => Ok((cgroup_of(&record), status)),
+        _ => Err(not_running(name)),
+    }
+}
+
+pub(crate) fn not_running(name: &Name) -> Error {
+    Error::new(format!("the container {name} is not running"))
+        .hint(format!("start it with `minirun start {name}`"))
+}
+
+/// The cgroup that a container has now; an empty one if it has none.
+pub(crate) fn cgroup_of(record: &Record) -> Cgroup {
+    record.id.as_deref().map(Cgroup::find).unwrap_or_default()
+}
+
+/// After a signal that should end a container: it can only act on a paused one that is thawed.
+pub(crate) fn thaw(record: &Record) {
+    cgroup_of(record).thaw().ok(); // who waits for the end will see that it does not come
+}
