@@ -9,11 +9,12 @@
 //! ```
 //! A running container can be paused meanwhile: [`crate::pause`].
 //!
-//! Whoever starts a container stays its parent until it ends, and holds its claim ([`crate::claim`]).
+//! Whoever starts a container stays its parent until it ends, and holds its claim ([`crate::claim`]): this
+//! process, or a monitor in the background ([`crate::monitor`]).
 
 use crate::cgroup::Cgroup;
 use crate::claim::Claim;
-use crate::launch::{self, Launched, Spec};
+use crate::launch::{self, Launched, Spec, Streams};
 use crate::name::Name;
 use crate::namespace::Namespaces;
 use crate::pause::thaw;
@@ -23,7 +24,7 @@ use crate::record::{Network, NotInForce, Record, Run, Status, now};
 use crate::store::Store;
 use crate::supervise::{self, Signals};
 use crate::volume::Volume;
-use crate::{Context, Error, Result, inside, reconcile, rootfs, sys, user};
+use crate::{Context, Error, Result, events, inside, log, reconcile, rootfs, sys, user};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -73,10 +74,10 @@ pub fn find(store: &Store, name: &Name) -> Result<Record> {
 pub struct Running<'a> {
     store: &'a Store,
     record: Record,
-    cgroup: Cgroup,
-    launched: Launched,
-    signals: Signals,
-    _claim: Claim, // held until it has ended and everything is cleaned up
+    pub(crate) cgroup: Cgroup,
+    pub(crate) launched: Launched,
+    pub(crate) signals: Signals,
+    claim: Claim, // held until it has ended and everything is cleaned up
     /// Limits that were asked for and that this host did not let us set.
     pub not_in_force: Vec<NotInForce>,
 }
@@ -92,28 +93,63 @@ pub struct End {
     pub memory: Option<u64>,
 }
 
-/// Starts a container and returns once its program runs.
+/// How a container is started, besides what its record says.
+pub(crate) struct Start {
+    /// A limit that cannot be set is an error.
+    pub strict: bool,
+    /// What the program's standard streams are.
+    pub streams: Streams,
+    /// The container's monitor, if it is started in the background.
+    pub monitor: Option<ProcessId>,
+    /// How often the monitor has started it again.
+    pub restarts: u32,
+}
+
+impl Start {
+    /// With our own streams, or a terminal if they are one.
+    fn in_foreground(strict: bool) -> Start {
+        Start {
+            strict,
+            streams: supervise::terminal_size().map_or(Streams::Ours, Streams::Terminal),
+            monitor: None,
+            restarts: 0,
+        }
+    }
+}
+
+/// Starts a container and returns once its program runs. Its parent is this process, which has to wait for
+/// it; [`crate::monitor::start`] starts one in the background.
 ///
 /// # Errors
 /// If there is no such container, if it runs already, or if the launch fails; in the last case the record
 /// says `failed`, and why.
 pub fn start<'a>(store: &'a Store, name: &Name, strict: bool) -> Result<Running<'a>> {
     let (claim, record) = claim(store, name)?;
-    start_claimed(store, record, claim, strict)
+    start_claimed(store, record, claim, Start::in_foreground(strict))
 }
 
 /// Adds a record and starts the container: `run`.
 ///
 /// # Errors
-/// As [`Store::insert`] and [`start`].
+/// As [`create`] and [`start`].
 pub fn run(store: &Store, record: Record) -> Result<Running<'_>> {
     let claim = new_claim(store, &record)?;
-    store.insert(&record)?;
-    start_claimed(store, record, claim, false)
+    create(store, &record)?;
+    start_claimed(store, record, claim, Start::in_foreground(false))
+}
+
+/// Adds the record of a new container to a store.
+///
+/// # Errors
+/// As [`Store::insert`].
+pub fn create(store: &Store, record: &Record) -> Result<()> {
+    store.insert(record)?;
+    events::note(store, record, "create", &[]);
+    Ok(())
 }
 
 /// The claim on a container that nobody else knows of yet.
-fn new_claim(store: &Store, record: &Record) -> Result<Claim> {
+pub(crate) fn new_claim(store: &Store, record: &Record) -> Result<Claim> {
     let claim = Claim::take(store, record.id.as_deref().unwrap_or(&record.name))?;
     claim
         .ok_or_else(|| Error::new("another minirun has drawn the same random id").hint("try again"))
@@ -132,13 +168,22 @@ pub(crate) fn id(store: &Store, record: &Record) -> Result<String> {
     Ok(updated.and_then(|record| record.id).unwrap_or(new))
 }
 
-fn start_claimed(store: &Store, record: Record, claim: Claim, strict: bool) -> Result<Running<'_>> {
+pub(crate) fn start_claimed(
+    store: &Store,
+    record: Record,
+    claim: Claim,
+    start: Start,
+) -> Result<Running<'_>> {
     let id = id(store, &record)?;
-    let remove = record.config.remove;
+    let record = Record {
+        id: Some(id.clone()),
+        ..record
+    };
+    let (monitor, restarts) = (start.monitor, start.restarts);
     let started = (|| {
         let signals = Signals::hold()?;
         let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits);
-        match prepare_and_launch(&record, &cgroup, &not_in_force, strict) {
+        match prepare_and_launch(&record, &cgroup, &not_in_force, start) {
             Ok(launched) => Ok((signals, cgroup, not_in_force, launched)),
             Err(error) => {
                 cgroup.remove().ok(); // the error to report is the one that came first
@@ -148,8 +193,8 @@ fn start_claimed(store: &Store, record: Record, claim: Claim, strict: bool) -> R
     })();
     let (signals, cgroup, not_in_force, launched) = match started {
         Ok(started) => started,
-        Err(error) if remove => {
-            store.remove(&record.name)?;
+        Err(error) if record.config.remove => {
+            forget(store, &record)?;
             return Err(error);
         }
         Err(error) => {
@@ -158,6 +203,8 @@ fn start_claimed(store: &Store, record: Record, claim: Claim, strict: bool) -> R
                 record.status = Status::Failed;
                 record.run = Some(Run {
                     error: Some(why),
+                    monitor,
+                    restarts,
                     ..Run::default()
                 });
             })?;
@@ -168,9 +215,11 @@ fn start_claimed(store: &Store, record: Record, claim: Claim, strict: bool) -> R
         process: ProcessId::of(launched.pid),
         started_at: Some(now()),
         not_in_force: not_in_force.clone(),
+        monitor,
+        restarts,
         ..Run::default()
     };
-    let recorded = store.update(&record.name, |record| {
+    let recorded = store.update_by_id(&id, |record| {
         record.status = Status::Running;
         record.run = Some(run);
     });
@@ -180,11 +229,14 @@ fn start_claimed(store: &Store, record: Record, claim: Claim, strict: bool) -> R
         cgroup,
         launched,
         signals,
-        _claim: claim,
+        claim,
         not_in_force,
     };
     match recorded {
-        Ok(_) => Ok(running),
+        Ok(_) => {
+            events::note(store, &running.record, "start", &[]);
+            Ok(running)
+        }
         Err(error) => {
             running.abandon();
             Err(error)
@@ -196,10 +248,13 @@ fn prepare_and_launch(
     record: &Record,
     cgroup: &Cgroup,
     not_in_force: &[NotInForce],
-    strict: bool,
+    start: Start,
 ) -> Result<Launched> {
     let config = &record.config;
-    if let Some(limit) = not_in_force.first().filter(|_| strict || config.strict) {
+    if let Some(limit) = not_in_force
+        .first()
+        .filter(|_| start.strict || config.strict)
+    {
         let error = Error::because(
             format!("the {} limit cannot be set", limit.limit),
             &limit.why,
@@ -220,16 +275,16 @@ fn prepare_and_launch(
         volume.prepare(root)?;
     }
     let account = user::look_up(config.user.as_deref(), root)?;
-    let terminal = supervise::terminal_size();
     let hostname = config.hostname.as_deref().unwrap_or(&record.name);
     let args = match &config.args {
         Some(args) => args.clone(),
         None => vec![shell(root).into(), "-c".into(), record.command.clone()],
     };
+    let has_terminal = matches!(start.streams, Streams::Terminal(_));
     let plan = launch::plan(Spec {
         root,
         args: &args,
-        env: environment(config, hostname, &account.home, terminal.is_some()),
+        env: environment(config, hostname, &account.home, has_terminal),
         hostname,
         workdir: Path::new(config.workdir.as_deref().unwrap_or("/")),
         account: &account,
@@ -239,7 +294,7 @@ fn prepare_and_launch(
             network: config.network == Network::None,
             user: !geteuid().is_root(),
         },
-        terminal,
+        streams: start.streams,
         cgroup_view: cgroup.view(),
         join: cgroup.join()?,
     })?;
@@ -284,42 +339,101 @@ impl Running<'_> {
     ///
     /// # Errors
     /// If the kernel refuses to wait, or the record cannot be written.
-    pub fn wait(self) -> Result<End> {
-        let exit_code = supervise::wait(self.launched, &self.signals, &self.cgroup)?;
-        let oom_kills = self.cgroup.oom_kills();
+    pub fn wait(mut self) -> Result<End> {
+        let exit_code = supervise::wait(&mut self.launched, &self.signals, &self.cgroup)?;
+        Ok(self.ended(exit_code)?.0)
+    }
+
+    /// Records the end, and cleans up. Returns also whether the container is to be started again, which
+    /// only happens in the background.
+    pub(crate) fn ended(&self, exit_code: u8) -> Result<(End, bool)> {
+        let end = End {
+            exit_code,
+            oom_kills: self.cgroup.oom_kills(),
+            memory: self.record.config.limits.memory,
+        };
+        let note = || {
+            if end.oom_kills > 0 {
+                events::note(self.store, &self.record, "oom", &[]);
+            }
+            events::note(
+                self.store,
+                &self.record,
+                "die",
+                &[("exit_code", &exit_code)],
+            );
+        };
         if self.record.config.remove {
             self.cgroup.remove()?;
-            self.store.remove(&self.record.name)?;
-        } else {
-            // First what would be lost if we were killed now; and a full disk does not keep the cgroup.
-            let recorded = self.store.update(&self.record.name, |record| {
-                record.status = Status::Stopped;
-                if let Some(run) = &mut record.run {
-                    run.process = None;
-                    run.finished_at = Some(now());
-                    run.exit_code = Some(exit_code);
-                    run.oom_kills = oom_kills;
-                }
-            });
-            self.cgroup.remove()?;
-            recorded?;
+            note();
+            forget(self.store, &self.record)?;
+            return Ok((end, false));
         }
-        Ok(End {
-            exit_code,
-            oom_kills,
-            memory: self.record.config.limits.memory,
-        })
+        // First what would be lost if we were killed now; and a full disk does not keep the cgroup.
+        let mut again = false;
+        let recorded = self.store.update_by_id(self.id(), |record| {
+            record.status = Status::Stopped;
+            let Some(run) = &mut record.run else { return };
+            run.process = None;
+            run.finished_at = Some(now());
+            run.exit_code = Some(exit_code);
+            run.oom_kills = end.oom_kills;
+            again = run.monitor.is_some()
+                && !run.stop_requested
+                && record.config.restart.wants(exit_code, run.restarts);
+            run.restarting = again;
+        });
+        self.cgroup.remove()?;
+        recorded?;
+        note();
+        Ok((end, again))
+    }
+
+    /// What its claim and its cgroups are called.
+    pub(crate) fn id(&self) -> &str {
+        self.record.id.as_deref().unwrap_or(&self.record.name)
+    }
+
+    /// The claim, when all else is done.
+    pub(crate) fn into_claim(self) -> Claim {
+        self.claim
     }
 }
 
-/// Ends a running container: SIGTERM, and SIGKILL after `patience`. Returns whether it was running.
+/// Removes all that there is of a container that does not run: its log, and its record.
+pub(crate) fn forget(store: &Store, record: &Record) -> Result<()> {
+    if let Some(id) = &record.id {
+        log::remove(store, id)?;
+        crate::attach::remove_socket(store, id);
+    }
+    // Its name now, if it was renamed since the caller looked.
+    let record = match &record.id {
+        Some(id) => store.find_by_id(id)?.unwrap_or_else(|| record.clone()),
+        None => record.clone(),
+    };
+    store.remove(&record.name)?;
+    events::note(store, &record, "destroy", &[]);
+    Ok(())
+}
+
+/// Ends a running container: SIGTERM, and SIGKILL after `patience`. A monitor does not start it again.
+/// Returns whether it was running.
 ///
 /// # Errors
 /// If there is no such container, or it may not be signalled.
 pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
+    let stopped = end(store, name, patience)?;
+    if stopped && let Ok(Some(record)) = store.find(name) {
+        events::note(store, &record, "stop", &[]);
+    }
+    Ok(stopped)
+}
+
+fn end(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
     let Some((pidfd, record)) = running(store, name)? else {
-        return Ok(false);
+        return end_monitor(store, name);
     };
+    request_stop(store, name)?;
     let cannot = || format!("cannot signal the container {name}");
     for (signal, patience) in [
         (Signal::SIGTERM, patience),
@@ -330,13 +444,115 @@ pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, timeout).context(cannot)? > 0 {
-            // Whoever started it now records how it ended; if nobody does, we find out below.
+            // Whoever started it now records how it ended; if nobody does, we find out here.
             drop(claim(store, name));
             return Ok(true);
         }
     }
     Err(Error::new(format!("the container {name} does not die"))
         .hint("one of its processes waits in the kernel (state D in `ps`), perhaps for a disk or a network filesystem"))
+}
+
+/// Ends a monitor that waits to start its container again. Returns whether there was one.
+fn end_monitor(store: &Store, name: &Name) -> Result<bool> {
+    let record = find(store, name)?;
+    let monitor = record.monitor().filter(|_| record.is_restarting());
+    let Some(pidfd) = monitor.and_then(ProcessId::pidfd) else {
+        return Ok(false);
+    };
+    request_stop(store, name)?;
+    let told = sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGTERM);
+    told.context(|| format!("cannot signal the monitor of the container {name}"))?;
+    drop(claim(store, name));
+    Ok(true)
+}
+
+/// Tells the monitor of a container not to start it again.
+fn request_stop(store: &Store, name: &Name) -> Result<()> {
+    store.update(name.as_str(), |record| {
+        if let Some(run) = &mut record.run {
+            run.stop_requested = true;
+        }
+    })?;
+    Ok(())
+}
+
+/// Sends a signal to process 1 of a container.
+///
+/// # Errors
+/// If there is no such container, if it does not run, or if it may not be signalled.
+pub fn kill(store: &Store, name: &Name, signal: Signal) -> Result<()> {
+    let Some((pidfd, record)) = running(store, name)? else {
+        return Err(not_running(name));
+    };
+    if signal == Signal::SIGKILL {
+        request_stop(store, name)?; // as Docker: who kills it by hand wants it dead
+    }
+    sys::pidfd_send_signal(pidfd.as_fd(), signal)
+        .context(|| format!("cannot signal the container {name}"))?;
+    events::note(store, &record, "kill", &[("signal", &signal)]);
+    if signal == Signal::SIGKILL {
+        thaw(&record);
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(10_000u16)).ok();
+        drop(claim(store, name)); // it is gone, and recorded, when we say so
+    }
+    Ok(())
+}
+
+/// Ends a container with SIGKILL, if it runs; whatever is in its place, if it is no record.
+///
+/// # Errors
+/// If it does not die, or may not be signalled.
+pub fn end_now(store: &Store, name: &Name) -> Result<()> {
+    match store.find(name) {
+        Ok(Some(record)) if record.is_restarting() => end_monitor(store, name).map(drop),
+        Ok(Some(record)) if record.is_running() => kill(store, name, Signal::SIGKILL),
+        Ok(_) | Err(_) => Ok(()), // `delete` says what is wrong
+    }
+}
+
+/// The error of whoever wants something of a container that does not run.
+pub(crate) fn not_running(name: &Name) -> Error {
+    Error::new(format!("the container {name} is not running"))
+        .hint(format!("start it first: `minirun start -d {name}`"))
+}
+
+/// Waits until a container has ended and will not be started again; returns its exit status, or `None` if
+/// nobody knows it. A container that does not run is not waited for.
+///
+/// # Errors
+/// If there is no such container, or it was never started.
+pub fn wait(store: &Store, name: &Name) -> Result<Option<u8>> {
+    running(store, name)?; // a start that is under way
+    let record = find(store, name)?;
+    let id = id(store, &record)?;
+    Claim::wait(store, &id)?;
+    if let Some(claim) = Claim::take(store, &id)? {
+        reconcile::finish(store, &id, &claim)?; // who looked after it may have been killed
+    }
+    // With --rm its record has gone with it; then the last that we know is in the events.
+    match store.find_by_id(&id)? {
+        Some(record) if record.run.is_none() => Err(Error::new(format!(
+            "the container {name} was never started"
+        ))
+        .hint(format!("start it first: `minirun start -d {name}`"))),
+        Some(record) => Ok(record.run.and_then(|run| run.exit_code)),
+        None => Ok(events::last_exit_code(store, &id)),
+    }
+}
+
+/// Gives a container another name. It may be running.
+///
+/// # Errors
+/// If there is no such container, or the new name is taken.
+pub fn rename(store: &Store, name: &Name, new: &Name) -> Result<()> {
+    let record = find(store, name)?;
+    id(store, &record)?; // by which its monitor finds it again
+    store.rename(name, new)?;
+    let record = find(store, new)?;
+    events::note(store, &record, "rename", &[("old_name", name)]);
+    Ok(())
 }
 
 /// Process 1 of a container, if it runs. A start that is under way is waited for.
@@ -360,28 +576,24 @@ fn running(store: &Store, name: &Name) -> Result<Option<(OwnedFd, Record)>> {
     }
 }
 
-/// Removes a container that is not running; also a file in the store that is no record.
+/// Removes a container that is not running, and its log; also a file in the store that is no record.
 ///
 /// # Errors
 /// If there is no such container, if it runs, or if it belongs to somebody else.
 pub fn delete(store: &Store, name: &Name) -> Result<()> {
-    let known = store.names()?.iter().any(|known| known == name.as_str());
-    if !known {
-        return Err(no_such_container(store, name));
-    }
     match store.find(name) {
         // A file of the original that was never started: it has nothing but its record.
-        Ok(Some(record)) if record.id.is_none() => {}
+        Ok(Some(record)) if record.id.is_none() => forget(store, &record),
         Ok(Some(_)) => {
-            let (claim, record) = claim(store, name)?;
+            let (_claim, record) = claim(store, name)?;
             clean_up(&record)?;
-            store.remove(&record.name)?;
-            drop(claim);
-            return Ok(());
+            forget(store, &record)
         }
-        Ok(None) | Err(_) => {} // no record that could run
+        Err(_) if store.names()?.iter().any(|known| known == name.as_str()) => {
+            store.remove(name.as_str()) // no record that could run
+        }
+        Ok(None) | Err(_) => Err(no_such_container(store, name)),
     }
-    store.remove(name.as_str())
 }
 
 /// Says what could have been meant: a similar name, or the store of root or of the user behind sudo.

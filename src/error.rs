@@ -10,17 +10,20 @@
 //! The hints keyed on a launch step and an errno are in `hints.rs`. Lesson: 5, the runtime.
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 
 /// What every fallible function of the library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Something that could not be done, the cause if one is known, and a hint if one exists.
-#[derive(Debug)]
+/// Something that could not be done, the cause if one is known, and a hint if one exists. It can be sent
+/// to another process, which is told all but the errno as a number.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Error {
     what: String,
     cause: Option<String>,
+    #[serde(skip)]
     errno: Option<Errno>,
     hint: Option<String>,
     exit_code: u8,

@@ -12,23 +12,29 @@
 //! | [`user`] | who the program runs as | 6, rootless |
 //! | [`cgroup`] | limits: cgroup v2, and v1 behind the same type | 4, cgroups |
 //! | [`supervise`] | what the parent does meanwhile: signals, the terminal, the end | 5 |
+//! | [`monitor`], [`log`], [`attach`] | the same for a container in the background, what is kept of its output, and how to look in | 5 |
 //! | [`container`] | the life of a container: create, start, stop, delete | 5 |
 //! | [`pause`] | all of a container's processes stand still, and go on | 4 |
 //! | [`reconcile`] | what a minirun that was killed left, and how the next one cleans it up | 5 |
 //! | [`record`], [`store`], [`claim`] | what is kept about it, and who may change it | 5 |
+//! | [`events`] | what happened to containers | 5 |
 //! | [`process`] | which process is meant | 1, processes |
 //! | [`name`], [`units`], [`home`] | what people type | 5 |
 //! | [`error`] | one error type: what, why, what to do | 5 |
 //! | [`sys`] | the system calls that no crate wraps; the home of `unsafe`, but for the one clone in `launch` | 5 |
 
+pub mod attach;
 pub mod cgroup;
 pub mod claim;
 pub mod container;
 pub mod error;
+pub mod events;
 mod hints;
 pub mod home;
 pub mod inside;
 pub mod launch;
+pub mod log;
+pub mod monitor;
 pub mod name;
 pub mod namespace;
 pub mod pause;

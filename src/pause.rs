@@ -4,11 +4,11 @@
 //! ([`Record::actual_status`]), and nothing is wrong if minirun dies in between.
 
 use crate::cgroup::Cgroup;
-use crate::container::find;
+use crate::container::{find, not_running};
 use crate::name::Name;
 use crate::record::{Record, Status};
 use crate::store::Store;
-use crate::{Error, Result};
+use crate::{Error, Result, events};
 
 /// Freezes all processes of a container, and returns when they stand still.
 ///
@@ -16,14 +16,16 @@ use crate::{Error, Result};
 /// If there is no such container, if it does not run or is paused already, or if it cannot be frozen:
 /// [`Cgroup::freeze`].
 pub fn pause(store: &Store, name: &Name) -> Result<()> {
-    let (cgroup, status) = running(store, name)?;
+    let (record, cgroup, status) = running(store, name)?;
     match status {
         Status::Paused => Err(
             Error::new(format!("the container {name} is already paused")).hint(format!(
                 "`minirun resume {name}` lets it go on; `minirun stop {name}` ends it"
             )),
         ),
-        _ => cgroup.freeze(),
+        _ => cgroup
+            .freeze()
+            .inspect(|()| events::note(store, &record, "pause", &[])),
     }
 }
 
@@ -32,27 +34,27 @@ pub fn pause(store: &Store, name: &Name) -> Result<()> {
 /// # Errors
 /// If there is no such container, or it is not paused.
 pub fn resume(store: &Store, name: &Name) -> Result<()> {
-    let (cgroup, status) = running(store, name)?;
+    let (record, cgroup, status) = running(store, name)?;
     match status {
-        Status::Paused => cgroup.thaw(),
+        Status::Paused => cgroup
+            .thaw()
+            .inspect(|()| events::note(store, &record, "unpause", &[])),
         _ => Err(Error::new(format!("the container {name} is not paused"))
             .hint("`minirun list` shows which are")),
     }
 }
 
-/// The cgroup of a running container, and whether it is paused.
-fn running(store: &Store, name: &Name) -> Result<(Cgroup, Status)> {
+/// A running container, its cgroup, and whether it is paused.
+fn running(store: &Store, name: &Name) -> Result<(Record, Cgroup, Status)> {
     let record = find(store, name)?;
     let status = record.actual_status();
     match status {
-        Status::Running | Status::Paused => Ok((cgroup_of(&record), status)),
+        Status::Running | Status::Paused => {
+            let cgroup = cgroup_of(&record);
+            Ok((record, cgroup, status))
+        }
         _ => Err(not_running(name)),
     }
-}
-
-pub(crate) fn not_running(name: &Name) -> Error {
-    Error::new(format!("the container {name} is not running"))
-        .hint(format!("start it with `minirun start {name}`"))
 }
 
 /// The cgroup that a container has now; an empty one if it has none.

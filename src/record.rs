@@ -4,9 +4,13 @@
 //! this version does not know are kept when a record is rewritten.
 
 use crate::cgroup::{Cgroup, Limits};
+use crate::log::LogLimits;
 use crate::process::ProcessId;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// A container as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,6 +94,82 @@ pub struct Config {
     /// The record goes when the container stops (`run --rm`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub remove: bool,
+    /// In the background it has a terminal of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
+    /// In the background its input stays open, for `attach` to type into.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub interactive: bool,
+    /// What happens in the background when it has ended.
+    #[serde(skip_serializing_if = "is_default")]
+    pub restart: Restart,
+    /// What is kept of its output in the background.
+    #[serde(skip_serializing_if = "is_default")]
+    pub log: LogLimits,
+}
+
+/// Whether the monitor of a container starts it again when it has ended by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Restart {
+    /// `no`.
+    #[default]
+    No,
+    /// `on-failure` or `on-failure:N`: unless its exit status is 0, and at most so many times.
+    OnFailure(Option<u32>),
+    /// `always`: whatever its exit status.
+    Always,
+}
+
+impl Restart {
+    /// Is a container that ended with `exit_code`, and was restarted so many times, to be started again?
+    pub fn wants(self, exit_code: u8, restarts: u32) -> bool {
+        match self {
+            Restart::No => false,
+            Restart::OnFailure(most) => exit_code != 0 && most.is_none_or(|most| restarts < most),
+            Restart::Always => true,
+        }
+    }
+}
+
+impl FromStr for Restart {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Restart> {
+        match (text, text.strip_prefix("on-failure:").map(str::parse)) {
+            ("no", _) => Ok(Restart::No),
+            ("always", _) => Ok(Restart::Always),
+            ("on-failure", _) => Ok(Restart::OnFailure(None)),
+            (_, Some(Ok(most))) => Ok(Restart::OnFailure(Some(most))),
+            _ => Err(Error::new(format!("bad restart policy {text:?}"))
+                .hint("write no, always, on-failure, or on-failure:3 for at most three times")),
+        }
+    }
+}
+
+impl TryFrom<String> for Restart {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Restart> {
+        text.parse()
+    }
+}
+
+impl From<Restart> for String {
+    fn from(restart: Restart) -> String {
+        restart.to_string()
+    }
+}
+
+impl fmt::Display for Restart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Restart::No => f.write_str("no"),
+            Restart::OnFailure(None) => f.write_str("on-failure"),
+            Restart::OnFailure(Some(most)) => write!(f, "on-failure:{most}"),
+            Restart::Always => f.write_str("always"),
+        }
+    }
 }
 
 /// The container's network.
@@ -117,6 +197,10 @@ impl Default for Config {
             limits: Limits::default(),
             strict: false,
             remove: false,
+            terminal: false,
+            interactive: false,
+            restart: Restart::No,
+            log: LogLimits::default(),
         }
     }
 }
@@ -128,6 +212,18 @@ pub struct Run {
     /// Process 1 of the container as the host sees it, while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessId>,
+    /// Its monitor, if it was started in the background.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<ProcessId>,
+    /// How often the monitor has started it again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub restarts: u32,
+    /// It has ended, and the monitor waits a while before it starts it again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restarting: bool,
+    /// Somebody wanted it to end, so that the monitor does not start it again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stop_requested: bool,
     /// RFC 3339, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
@@ -139,7 +235,7 @@ pub struct Run {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<u8>,
     /// Processes in the container that the kernel killed at the memory limit.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub oom_kills: u64,
     /// Why the start failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,8 +262,8 @@ pub(crate) fn now() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }
 
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Record {
@@ -180,6 +276,17 @@ impl Record {
     pub fn process(&self) -> Option<&ProcessId> {
         let process = self.run.as_ref()?.process.as_ref();
         process.filter(|_| self.status == Status::Running)
+    }
+
+    /// The monitor of the current or last run, if it was started in the background and is alive.
+    pub fn monitor(&self) -> Option<&ProcessId> {
+        let monitor = self.run.as_ref()?.monitor.as_ref();
+        monitor.filter(|monitor| monitor.is_alive())
+    }
+
+    /// Has it ended, with a living monitor that is about to start it again?
+    pub fn is_restarting(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.restarting) && self.monitor().is_some()
     }
 
     /// The status that the kernel confirms: a record that says `running` of a dead process is wrong, and it
@@ -208,5 +315,24 @@ impl Status {
             Status::Stopped => "stopped",
             Status::Failed => "failed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restart_policies() {
+        for text in ["no", "always", "on-failure", "on-failure:3"] {
+            assert_eq!(text.parse::<Restart>().unwrap().to_string(), text);
+        }
+        for text in ["", "maybe", "on-failure:", "on-failure:-1", "always:3"] {
+            assert!(text.parse::<Restart>().is_err(), "{text}");
+        }
+        let thrice = Restart::OnFailure(Some(3));
+        assert!(thrice.wants(1, 2) && !thrice.wants(1, 3) && !thrice.wants(0, 0));
+        assert!(Restart::OnFailure(None).wants(137, 1000));
+        assert!(Restart::Always.wants(0, 1000) && !Restart::No.wants(1, 0));
     }
 }

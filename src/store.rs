@@ -141,6 +141,41 @@ impl Store {
         Ok(Some(record))
     }
 
+    /// Changes the record of the container with this id, whatever its name is by now.
+    ///
+    /// # Errors
+    /// As [`Store::update`].
+    pub fn update_by_id(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<Option<Record>> {
+        let _lock = self.lock()?;
+        let Some(mut record) = self.find_by_id(id)? else {
+            return Ok(None);
+        };
+        change(&mut record);
+        self.write(&self.path(&record.name), &record)?;
+        Ok(Some(record))
+    }
+
+    /// Gives a record another name. At each moment it is there, under the one name or the other.
+    ///
+    /// # Errors
+    /// If there is no such record, the new name is taken, or the file cannot be written.
+    pub fn rename(&self, name: &Name, new: &Name) -> Result<()> {
+        let _lock = self.lock()?;
+        let Some(mut record) = self.read(name.as_str())? else {
+            return Err(Error::new(format!("no such container: {name}")));
+        };
+        self.check_free(new.as_str())?;
+        record.name = new.to_string();
+        // Killed in between, the file says the old name, and `read` believes its file name.
+        let (old, path) = (self.path(name.as_str()), self.path(new.as_str()));
+        fs::rename(&old, &path).context(|| format!("cannot rename {}", old.display()))?;
+        self.write(&path, &record)
+    }
+
     /// Removes a record, or the file that should have been one. It need not exist.
     pub fn remove(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
@@ -195,7 +230,8 @@ impl Store {
         self.home.join("containers").join(format!("{name}.json"))
     }
 
-    fn lock(&self) -> Result<File> {
+    /// Locks the store against all who would change it, until the file is dropped.
+    pub(crate) fn lock(&self) -> Result<File> {
         self.make_dir("containers")?;
         let path = self.home.join("lock");
         let file = self.open_file(&path);
@@ -231,7 +267,13 @@ impl Store {
         file.take(MAX_RECORD)
             .read_to_string(&mut text)
             .context(cannot)?;
-        let record: Record = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
+        let mut record: Record = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
+        let renamed = record.id.is_some()
+            && record.name.parse::<Name>().is_ok()
+            && !self.path(&record.name).exists();
+        if renamed {
+            record.name = name.to_owned(); // by a minirun that was killed before it was done
+        }
         if record.name != name {
             return Err(broken(format!(
                 "it says that its name is {:?}",
@@ -340,6 +382,20 @@ mod tests {
             text[1].contains("torn.json is not a valid record: "),
             "{text:?}"
         );
+    }
+
+    #[test]
+    fn a_rename_that_was_interrupted_is_finished_by_who_reads() {
+        let (_dir, store) = store();
+        put(&store, "old", &ORIGINAL.replace('}', r#", "id": "old-7"}"#));
+        fs::rename(store.path("old"), store.path("new")).unwrap();
+        let (records, broken) = store.list().unwrap();
+        assert_eq!((records[0].name.as_str(), broken.len()), ("new", 0));
+        assert_eq!(store.find_by_id("old-7").unwrap().unwrap().name, "new");
+        store
+            .rename(&"new".parse().unwrap(), &"old".parse().unwrap())
+            .unwrap();
+        assert_eq!(store.names().unwrap(), ["old"]);
     }
 
     #[test]

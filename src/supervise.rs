@@ -16,7 +16,7 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The signals that are meant for the program, not for minirun. SIGWINCH is meant for both.
@@ -48,6 +48,19 @@ impl Signals {
         let fd = SignalFd::with_flags(&set, flags).context(|| "cannot make a signalfd")?;
         Ok(Signals(fd))
     }
+
+    /// The next signal that has come, if there is one.
+    pub fn next_signal(&self) -> Option<Signal> {
+        let info = self.0.read_signal().ok().flatten()?;
+        Signal::try_from(info.ssi_signo as i32).ok()
+    }
+}
+
+/// Readable when a signal has come.
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// The size of our terminal, if input and output both are one: then the container is given one too. Not in
@@ -63,14 +76,14 @@ pub fn terminal_size() -> Option<libc::winsize> {
 ///
 /// # Errors
 /// If the terminal cannot be set up, or the kernel refuses to wait.
-pub fn wait(container: Launched, signals: &Signals, cgroup: &Cgroup) -> Result<u8> {
-    let mut relay = container.terminal.map(Relay::start).transpose()?;
-    let pidfd = container.pidfd;
+pub fn wait(container: &mut Launched, signals: &Signals, cgroup: &Cgroup) -> Result<u8> {
+    let mut relay = container.terminal.take().map(Relay::start).transpose()?;
+    let pidfd = &container.pidfd;
     let mut hung_up: Option<Instant> = None;
     loop {
         let mut fds = vec![
             PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         ];
         if let Some(relay) = &relay {
             fds.extend(relay.poll_fds());
@@ -87,8 +100,8 @@ pub fn wait(container: Launched, signals: &Signals, cgroup: &Cgroup) -> Result<u
             .iter()
             .map(|fd| fd.revents().unwrap_or(PollFlags::empty()))
             .collect();
-        while let Ok(Some(info)) = signals.0.read_signal() {
-            forward(info.ssi_signo as i32, &pidfd, cgroup, relay.as_ref());
+        while let Some(signal) = signals.next_signal() {
+            forward(signal, pidfd, cgroup, relay.as_ref());
         }
         if let Some(relay) = &mut relay {
             relay.carry(&ready[2..]);
@@ -97,23 +110,23 @@ pub fn wait(container: Launched, signals: &Signals, cgroup: &Cgroup) -> Result<u
             if let Some(relay) = &mut relay {
                 relay.drain();
             }
-            return exit_status(&pidfd);
+            return exit_status(pidfd);
         }
         // Our terminal is gone: so is the container's, and the kernel tells its programs (SIGHUP). Who does
         // not listen ends as with `minirun stop`: nobody is left to type that.
         if relay.as_ref().is_some_and(|relay| !relay.input_open) {
             relay = None;
             hung_up = Some(Instant::now());
-            send(Signal::SIGTERM, &pidfd, cgroup);
+            send(Signal::SIGTERM, pidfd, cgroup);
         }
         if hung_up.is_some_and(|since| since.elapsed() > HANGUP_PATIENCE) {
-            send(Signal::SIGKILL, &pidfd, cgroup);
+            send(Signal::SIGKILL, pidfd, cgroup);
         }
     }
 }
 
 /// Sends a signal. What should end a paused container thaws it, as in Docker: Ctrl-C too.
-fn send(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup) {
+pub(crate) fn send(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup) {
     // The container may have ended meanwhile; then the next poll says so.
     sys::pidfd_send_signal(pidfd.as_fd(), signal).ok();
     if !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
@@ -121,10 +134,7 @@ fn send(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup) {
     }
 }
 
-fn forward(signal: i32, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Relay>) {
-    let Ok(signal) = Signal::try_from(signal) else {
-        return;
-    };
+fn forward(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Relay>) {
     match (signal, relay) {
         // The kernel tells the container's foreground processes when its terminal changes its size.
         (Signal::SIGWINCH, Some(relay)) => {
@@ -137,7 +147,8 @@ fn forward(signal: i32, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Relay>)
     }
 }
 
-fn exit_status(pidfd: &OwnedFd) -> Result<u8> {
+/// Reaps a process that has ended; returns its exit status as a shell would.
+pub(crate) fn exit_status(pidfd: &OwnedFd) -> Result<u8> {
     let status = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED)
         .context(|| "cannot wait for the container")?;
     Ok(match status {
@@ -154,27 +165,47 @@ struct Relay {
     /// What the user typed and the container has not taken yet.
     typed: Vec<u8>,
     input_open: bool,
-    /// The user's terminal as it was; put back when the relay is dropped.
-    cooked: Termios,
+    /// Our own hold on the container's end: while somebody has it open there is no hang-up, which poll(2)
+    /// would report again and again, when the container's programs have closed theirs.
+    _peer: Option<OwnedFd>,
+    _raw: RawTerminal,
 }
 
-impl Relay {
-    /// Makes the user's terminal raw: every key, Ctrl-C too, goes to the container's terminal, whose line
-    /// discipline makes signals of them inside.
-    fn start(master: OwnedFd) -> Result<Relay> {
+/// The user's terminal, made raw: every key, Ctrl-C too, reaches us as a byte. Put back when dropped.
+pub(crate) struct RawTerminal(Termios);
+
+impl RawTerminal {
+    /// Makes standard input raw.
+    pub fn enter() -> Result<RawTerminal> {
         let cannot = || "cannot set up the terminal";
-        // Writing to a container that does not read must not keep us from carrying its output.
-        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(cannot)?;
         let cooked = tcgetattr(io::stdin()).context(cannot)?;
         let mut raw = cooked.clone();
         cfmakeraw(&mut raw);
         tcsetattr(io::stdin(), SetArg::TCSANOW, &raw).context(cannot)?;
+        Ok(RawTerminal(cooked))
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0).ok();
+    }
+}
+
+impl Relay {
+    /// From here on every key goes to the container's terminal, whose line discipline makes signals of
+    /// Ctrl-C and the like inside.
+    fn start(master: OwnedFd) -> Result<Relay> {
+        let cannot = || "cannot set up the terminal";
+        // Writing to a container that does not read must not keep us from carrying its output.
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context(cannot)?;
         Ok(Relay {
             input: io::stdin(),
+            _peer: sys::pty_peer(master.as_fd()).ok(), // it may belong to another user of the container
             master,
             typed: Vec::new(),
             input_open: true,
-            cooked,
+            _raw: RawTerminal::enter()?,
         })
     }
 
@@ -228,11 +259,5 @@ impl Relay {
     /// What the container wrote before it ended is still in its terminal.
     fn drain(&mut self) {
         while self.show() {}
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.cooked).ok();
     }
 }

@@ -163,6 +163,21 @@ pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
     done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flag) })
 }
 
+/// close_range(2): closes every descriptor but the standard streams and `kept`. For a process that has just
+/// been made by fork(2), and has no use for what its parent had open.
+pub fn close_all_but(kept: BorrowedFd) -> nix::Result<()> {
+    let kept = kept.as_raw_fd() as u32;
+    let close = |first: u32, last: u32| {
+        // SAFETY: integers only. What is closed belonged to values of the parent's, which the caller, a
+        // copy of it, does not drop.
+        done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+    };
+    if kept > 3 {
+        close(3, kept - 1)?;
+    }
+    close(kept + 1, u32::MAX)
+}
+
 /// execve(2). Returns only if it fails. `argv` and `envp` end with a null pointer.
 pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
     // SAFETY: CStringArray ends with null and owns the strings that it points to.
@@ -308,6 +323,14 @@ pub fn default_action(signal: Signal) -> nix::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: SIG_DFL is no function, so nothing of ours runs in a handler.
     unsafe { sigaction(signal, &default) }.map(drop)
+}
+
+/// sigaction(2): a signal does nothing from now on.
+pub fn ignore(signal: Signal) -> nix::Result<()> {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_IGN is no function, so nothing of ours runs in a handler.
+    unsafe { sigaction(signal, &ignore) }.map(drop)
 }
 
 /// 64 random bits, getrandom(2).

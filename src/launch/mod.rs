@@ -23,7 +23,7 @@ mod plan;
 mod step;
 mod words;
 
-pub use plan::{Plan, Spec, plan};
+pub use plan::{Plan, Spec, Streams, plan};
 pub(crate) use step::Step;
 pub use step::User;
 

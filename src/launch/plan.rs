@@ -1,7 +1,7 @@
 //! The plan of a launch: everything that the child will need, made while it is still allowed to allocate.
 //! Lesson: 5, the runtime.
 
-use super::step::{Exec, Mount, Step, Terminal, User, WorkDir};
+use super::step::{Exec, Mount, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Join, View};
 use crate::namespace::Namespaces;
 use crate::sys::CStringArray;
@@ -11,6 +11,7 @@ use crate::{Error, Result};
 use nix::mount::MsFlags;
 use nix::sys::stat::Mode;
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -34,19 +35,29 @@ pub struct Spec<'a> {
     pub read_only: bool,
     /// Which namespaces are new.
     pub namespaces: Namespaces,
-    /// A terminal of this size; without it the program has our standard streams.
-    pub terminal: Option<libc::winsize>,
+    /// What its standard streams are.
+    pub streams: Streams,
     /// What of its cgroup the container sees under /sys/fs/cgroup.
     pub cgroup_view: View,
     /// How it gets into its cgroup.
     pub join: Join,
 }
 
+/// The standard input, output and error of a container's program.
+pub enum Streams {
+    /// Those of minirun itself.
+    Ours,
+    /// A terminal of its own, of this size.
+    Terminal(libc::winsize),
+    /// These, in order: the ends of pipes.
+    Piped([OwnedFd; 3]),
+}
+
 /// What clone3 is told, and what the child then does, in order.
 pub struct Plan {
     pub(super) namespaces: Namespaces,
     /// The cgroup v2 directory to be born in.
-    pub(super) born_in: Option<std::os::fd::OwnedFd>,
+    pub(super) born_in: Option<OwnedFd>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -121,9 +132,11 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     }
     steps.extend(MASKED.map(Step::MaskedPath));
     steps.extend(READ_ONLY.map(Step::ReadOnlyPath));
-    if let Some(size) = spec.terminal {
-        let owner = spec.account.user.uid;
-        steps.push(Step::Terminal(Terminal { size, owner }));
+    let owner = spec.account.user.uid;
+    match spec.streams {
+        Streams::Ours => {}
+        Streams::Terminal(size) => steps.push(Step::Terminal(Terminal { size, owner })),
+        Streams::Piped(streams) => steps.push(Step::Streams(Pipes { streams, owner })),
     }
 
     // The host disappears.

@@ -11,7 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat, umask};
+use nix::sys::stat::{Mode, SFlag, fstat, makedev, mkdirat, mknodat, umask};
 use nix::unistd::{chdir, pivot_root, setresgid, setresuid, setsid, symlinkat, write};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -56,6 +56,8 @@ pub enum Step {
     MaskedPath(&'static CStr),
     /// A pseudoterminal of the container's own as controlling terminal; its master goes to the parent.
     Terminal(Terminal),
+    /// dup2(2): the standard streams are pipes to the container's monitor.
+    Streams(Pipes),
     /// pivot_root(2): the new root becomes `/`, with the old one mounted on top of it.
     PivotRoot,
     /// umount2(2) `MNT_DETACH`: the old root is gone.
@@ -99,6 +101,13 @@ pub struct Volume {
 pub struct Terminal {
     pub size: libc::winsize,
     /// Who may open it by name.
+    pub owner: libc::uid_t,
+}
+
+pub struct Pipes {
+    /// Standard input, output and error.
+    pub streams: [OwnedFd; 3],
+    /// Who may open them by name, as /dev/stdout.
     pub owner: libc::uid_t,
 }
 
@@ -172,6 +181,7 @@ impl Step {
             Step::ReadOnlyPath(path) => if_it_exists(read_only(path)),
             Step::MaskedPath(path) => if_it_exists(mask(path)),
             Step::Terminal(terminal) => terminal.run(line),
+            Step::Streams(pipes) => pipes.run(),
             Step::PivotRoot => pivot_root(c".", c"."),
             Step::DetachOldRoot => umount2(c".", MntFlags::MNT_DETACH).and_then(|()| chdir(c"/")),
             Step::ReadOnlyRoot => {
@@ -297,6 +307,24 @@ impl Terminal {
         }
         super::line::send_terminal(line, master.as_fd())
     }
+}
+
+impl Pipes {
+    fn run(&self) -> nix::Result<()> {
+        for (number, stream) in (0..).zip(&self.streams) {
+            // /dev/null, where there is no input, is not ours to give away.
+            if self.owner != 0 && is_pipe(stream)? {
+                nix::unistd::fchown(stream, Some(self.owner.into()), None)?;
+            }
+            sys::replace_stream(stream.as_fd(), number)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_pipe(fd: &OwnedFd) -> nix::Result<bool> {
+    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+    Ok(kind == SFlag::S_IFIFO)
 }
 
 impl WorkDir {

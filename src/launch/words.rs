@@ -35,6 +35,7 @@ impl fmt::Display for Step {
             Step::ReadOnlyPath(p) => write!(f, "make /{} read-only", path(p)),
             Step::MaskedPath(p) => write!(f, "mask /{}", path(p)),
             Step::Terminal(_) => write!(f, "make a terminal"),
+            Step::Streams(_) => write!(f, "connect the standard streams"),
             Step::PivotRoot => write!(f, "make the root filesystem /"),
             Step::DetachOldRoot => write!(f, "unmount the host's root"),
             Step::ReadOnlyRoot => write!(f, "make the root filesystem read-only"),

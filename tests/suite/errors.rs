@@ -570,10 +570,10 @@ fn a_store_of_somebody_else() -> Outcome {
 fn a_full_disk_loses_no_record() -> Outcome {
     let home = root_home()?;
     need_program("unshare")?;
-    // A store with room for one record.
+    // A store with room for one record, and the events.
     let mut script = in_private_mounts(
         &home,
-        "mkdir $MINIRUN_HOME; mount -t tmpfs -o size=4k tmpfs $MINIRUN_HOME
+        "mkdir $MINIRUN_HOME; mount -t tmpfs -o size=8k tmpfs $MINIRUN_HOME
         $minirun create one --rootfs $rootfs -- true
         $minirun create two --rootfs $rootfs -- true; echo $?
         $minirun list; ls -A $MINIRUN_HOME/containers

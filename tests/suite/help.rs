@@ -30,14 +30,25 @@ fn the_help_of_minirun() -> Outcome {
 
     Commands:
       create       Make a container, to be started later
-      start        Start a container and wait until it ends
+      start        Start a container and wait until it ends, or with -d start containers in the
+                   background
       run          Make a container and start it
       stop         End running containers: SIGTERM first, SIGKILL if that does not help
+      restart      End containers that run, and start them again, in the background
+      kill         Send a signal to process 1 of running containers
+      wait         Wait until containers have ended, and print the exit status of each
+      logs         Show what a container in the background has written
+      attach       See what a container in the background writes from now on, and type into it
       pause        Let all processes of running containers stand still
       resume       Let paused containers go on [alias: unpause]
-      list         List the containers; with --quiet only their names
+      list         List the containers; with --quiet only their names [alias: ps]
       info         Show all there is to know about containers
-      delete       Delete containers that are not running; their root filesystems stay
+      events       Show what happened to the containers
+      rename       Give a container another name; it may be running
+      delete       Delete containers that are not running, with their logs; their root filesystems stay
+                   [alias: rm]
+      prune        Delete all containers that are not running, with their logs; their root filesystems
+                   stay
       rootfs       Make a root filesystem for containers
       completions  Print completions for a shell
       help         Print this message or the help of the given subcommand(s)
@@ -137,6 +148,27 @@ fn the_help_of_create() -> Outcome {
 
           --strict
               Fail if a limit cannot be set, instead of saying so and going on
+
+      -i, --interactive
+              In the background: keep its input open, for `minirun attach` to type into
+
+      -t, --tty
+              In the background: give it a terminal (in the foreground it has one if you do)
+
+          --restart <POLICY>
+              In the background: start it again when it ends: no, always, on-failure, on-failure:N
+
+              [default: no]
+
+          --log-max-size <SIZE>
+              In the background: the size at which a new file of its log is begun
+
+              [default: 10M]
+
+          --log-max-files <NUMBER>
+              In the background: how many files of its log there are at most
+
+              [default: 2]
 
       -q, --quiet
               Say nothing but errors and what was asked for

@@ -233,10 +233,10 @@ fn what_cannot_be_paused_or_resumed() -> Outcome {
         .replace(&home.process_1(&it.name).to_string(), "PID");
     insta::assert_snapshot!(said.replace(&it.name, "web"), @"
     error: the container idle is not running
-    hint: start it with `minirun start idle`
+    hint: start it first: `minirun start -d idle`
     [125]
     error: the container idle is not running
-    hint: start it with `minirun start idle`
+    hint: start it first: `minirun start -d idle`
     [125]
     error: the container web is not paused
     hint: `minirun list` shows which are

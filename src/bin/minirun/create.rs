@@ -1,9 +1,9 @@
 //! `minirun create`.
 
 use crate::options::Options;
-use minirun::Result;
 use minirun::name::Name;
 use minirun::store::Store;
+use minirun::{Result, container};
 
 /// Make a container, to be started later
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub struct Args {
 pub fn run(args: Args, store: &Store) -> Result<()> {
     let name: Name = args.name.parse()?;
     let record = args.options.into_record(&name, store)?;
-    store.insert(&record)?;
+    container::create(store, &record)?;
     let (command, root) = (&record.command, record.rootfs.display());
     crate::say(format!("created {name}: {command} in {root}"))?;
     crate::say(format!("start it with `minirun start {name}`"))

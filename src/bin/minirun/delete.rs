@@ -4,16 +4,22 @@ use crate::names;
 use minirun::store::Store;
 use minirun::{Result, container};
 
-/// Delete containers that are not running; their root filesystems stay
+/// Delete containers that are not running, with their logs; their root filesystems stay
 #[derive(clap::Args)]
 pub struct Args {
     /// Containers made by `minirun create` or `minirun run`
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
+    /// End those that run first, with SIGKILL
+    #[arg(short, long)]
+    force: bool,
 }
 
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
     names::each(&args.names, |name| {
+        if args.force {
+            container::end_now(store, name)?;
+        }
         container::delete(store, name)?;
         crate::say(format!("deleted {name}"))
     })

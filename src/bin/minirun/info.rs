@@ -3,9 +3,9 @@
 use crate::list::{Format, confirmed, limits, print_json, status};
 use crate::names;
 use minirun::cgroup::Cgroup;
-use minirun::record::{Network, Record};
+use minirun::record::{Network, Record, Restart};
 use minirun::store::Store;
-use minirun::{Result, container};
+use minirun::{Result, container, log};
 
 /// Show all there is to know about containers
 #[derive(clap::Args)]
@@ -57,6 +57,8 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
     add("read-only", config.read_only.then(|| "yes".into()));
     let none = config.network == Network::None;
     add("network", none.then(|| "none".into()));
+    let restarts = config.restart != Restart::No;
+    add("restart", restarts.then(|| config.restart.to_string()));
     add("created", record.created_at.clone());
     if let Some(run) = &record.run {
         add("started", run.started_at.clone());
@@ -69,6 +71,10 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
         let killed = format!("{} processes killed at the memory limit", run.oom_kills);
         add("memory", (run.oom_kills > 0).then_some(killed));
         add("error", run.error.clone());
+        let again = format!("{} times", run.restarts);
+        add("restarted", (run.restarts > 0).then_some(again));
+        let monitor = record.monitor().map(|monitor| monitor.pid.to_string());
+        add("monitor", monitor);
         for limit in &run.not_in_force {
             add(
                 "not in force",
@@ -80,6 +86,9 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
         for dir in Cgroup::find(id).dirs() {
             add("cgroup", Some(dir.display().to_string()));
         }
+    }
+    if let Some(dir) = record.id.as_deref().and_then(|id| log::find(store, id)) {
+        add("log", Some(dir.display().to_string()));
     }
     add(
         "record",

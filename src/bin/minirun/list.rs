@@ -69,6 +69,7 @@ pub fn status(record: &Record) -> String {
     let status = record.actual_status();
     let run = record.run.as_ref();
     match (run.and_then(|run| run.exit_code), record.process()) {
+        (Some(code), _) if record.is_restarting() => format!("restarting ({code})"),
         (Some(code), _) => format!("{} ({code})", status.as_str()),
         (None, Some(process)) if process.is_alive() => {
             format!("{} ({})", status.as_str(), process.pid)

@@ -3,19 +3,27 @@
 //! One file a subcommand, each with its arguments, whose doc comments are the help text, and the function
 //! that carries it out. All of the work is in the library.
 
+mod attach;
 mod completions;
 mod create;
 mod delete;
+mod events;
 mod info;
+mod kill;
 mod list;
+mod logs;
 mod names;
 mod options;
 mod pause;
+mod prune;
+mod rename;
+mod restart;
 mod resume;
 mod rootfs;
 mod run;
 mod start;
 mod stop;
+mod wait;
 
 use clap::{Parser, Subcommand};
 use colored::Colorize;
@@ -59,12 +67,22 @@ enum Command {
     Start(start::Args),
     Run(run::Args),
     Stop(stop::Args),
+    Restart(restart::Args),
+    Kill(kill::Args),
+    Wait(wait::Args),
+    Logs(logs::Args),
+    Attach(attach::Args),
     Pause(pause::Args),
     #[command(visible_alias = "unpause")]
     Resume(resume::Args),
+    #[command(visible_alias = "ps")]
     List(list::Args),
     Info(info::Args),
+    Events(events::Args),
+    Rename(rename::Args),
+    #[command(visible_alias = "rm")]
     Delete(delete::Args),
+    Prune(prune::Args),
     Rootfs(rootfs::RootfsArgs),
     Completions(completions::Args),
 }
@@ -99,9 +117,17 @@ fn dispatch(cli: Cli) -> Result<u8> {
     reconcile::all(&store);
     match cli.command {
         Command::Create(args) => create::run(args, &store).map(|()| 0),
-        Command::Start(args) => start::run(args, &store),
+        Command::Start(args) => start::run(&args, &store),
         Command::Run(args) => run::run(args, &store),
         Command::Stop(args) => stop::run(&args, &store),
+        Command::Restart(args) => restart::run(&args, &store),
+        Command::Kill(args) => kill::run(&args, &store),
+        Command::Wait(args) => wait::run(&args, &store),
+        Command::Logs(args) => logs::run(&args, &store).map(|()| 0),
+        Command::Attach(args) => attach::run(&args, &store),
+        Command::Events(args) => events::run(&args, &store).map(|()| 0),
+        Command::Rename(args) => rename::run(&args, &store).map(|()| 0),
+        Command::Prune(args) => prune::run(&args, &store),
         Command::Pause(args) => pause::run(&args, &store),
         Command::Resume(args) => resume::run(&args, &store),
         Command::List(args) => list::run(args, &store).map(|()| 0),

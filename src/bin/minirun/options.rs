@@ -2,8 +2,9 @@
 
 use clap::Args;
 use minirun::cgroup::Limits;
+use minirun::log::LogLimits;
 use minirun::name::Name;
-use minirun::record::{Config, Network, Record};
+use minirun::record::{Config, Network, Record, Restart};
 use minirun::store::Store;
 use minirun::units::{parse_cpus, parse_size};
 use minirun::volume::Volume;
@@ -60,6 +61,21 @@ pub struct Options {
     /// Fail if a limit cannot be set, instead of saying so and going on
     #[arg(long)]
     strict: bool,
+    /// In the background: keep its input open, for `minirun attach` to type into
+    #[arg(short, long)]
+    interactive: bool,
+    /// In the background: give it a terminal (in the foreground it has one if you do)
+    #[arg(short, long)]
+    tty: bool,
+    /// In the background: start it again when it ends: no, always, on-failure, on-failure:N
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    restart: Restart,
+    /// In the background: the size at which a new file of its log is begun
+    #[arg(long, value_name = "SIZE", default_value = "10M")]
+    log_max_size: String,
+    /// In the background: how many files of its log there are at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    log_max_files: u32,
     /// The command and its arguments, run without a shell
     #[arg(last = true, value_name = "CMD")]
     args: Vec<String>,
@@ -134,6 +150,13 @@ impl Options {
             },
             strict: self.strict,
             remove: false,
+            terminal: self.tty,
+            interactive: self.interactive,
+            restart: self.restart,
+            log: LogLimits {
+                max_size: log_size(&self.log_max_size)?,
+                max_files: self.log_max_files,
+            },
         })
     }
 }
@@ -159,6 +182,19 @@ fn variable(text: &str) -> Result<Option<String>> {
             .ok()
             .map(|value| format!("{name}={value}"))),
         _ => Ok(Some(text.to_owned())),
+    }
+}
+
+/// A log whose lines did not fit into it would be of no use.
+fn log_size(text: &str) -> Result<u64> {
+    const LEAST: u64 = 64 << 10;
+    match parse_size(text)? {
+        None => Ok(u64::MAX),
+        Some(bytes) if bytes >= LEAST => Ok(bytes),
+        Some(bytes) => {
+            Err(Error::new(format!("a log of {bytes} bytes is too small"))
+                .hint("at least 64K, or max"))
+        }
     }
 }
 

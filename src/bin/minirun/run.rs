@@ -2,8 +2,9 @@
 
 use crate::options::Options;
 use minirun::name::Name;
+use minirun::record::Restart;
 use minirun::store::Store;
-use minirun::{Result, container, sys};
+use minirun::{Error, Result, container, monitor, sys};
 
 /// Make a container and start it
 #[derive(clap::Args)]
@@ -11,11 +12,15 @@ use minirun::{Result, container, sys};
 Examples:
   minirun run --rm -- ps aux
   minirun run play                           a shell, in a container that stays
+  minirun run -d web --restart on-failure -- httpd -f      then `minirun logs -f web`
   minirun run --rm --network none -- ip address
   minirun run --rm --memory 32M -- sh -c 'tail /dev/zero'     ends with 137: killed at its limit")]
 pub struct Args {
     /// The container's name [default: a random one]
     name: Option<String>,
+    /// In the background; prints the container's name
+    #[arg(short, long)]
+    detach: bool,
     /// Delete the container when it ends
     #[arg(long)]
     rm: bool,
@@ -30,5 +35,13 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
     };
     let mut record = args.options.into_record(&name, store)?;
     record.config.remove = args.rm;
-    crate::start::finish(container::run(store, record)?)
+    if args.rm && record.config.restart != Restart::No {
+        return Err(Error::new("--rm and --restart contradict each other")
+            .hint("a container that is deleted when it ends cannot be started again"));
+    }
+    if !args.detach {
+        return crate::start::finish(container::run(store, record)?);
+    }
+    crate::start::warn_of(&monitor::run(store, record)?);
+    crate::print(name).map(|()| 0)
 }

@@ -1,34 +1,48 @@
 //! `minirun start`, and what it shares with `run`.
 
-use minirun::Result;
+use crate::names;
 use minirun::container::{self, End, Running};
-use minirun::name::Name;
 use minirun::record::NotInForce;
 use minirun::store::Store;
 use minirun::units::format_size;
+use minirun::{Error, Result, monitor};
 
-/// Start a container and wait until it ends
+/// Start a container and wait until it ends, or with -d start containers in the background
 #[derive(clap::Args)]
 #[command(long_about = "\
-Start a container and wait until it ends
+Start a container and wait until it ends, or with -d start containers in the background
 
-On a terminal the container has a terminal of its own, with job control: Ctrl-C and Ctrl-Z go to its
-programs. Otherwise its input and output are minirun's own, and minirun passes the signals INT, TERM,
-HUP, QUIT, USR1 and USR2 on to its process 1. The exit status is that of process 1.
+In the foreground, on a terminal, the container has a terminal of its own, with job control: Ctrl-C and
+Ctrl-Z go to its programs. Otherwise its input and output are minirun's own, and minirun passes the signals
+INT, TERM, HUP, QUIT, USR1 and USR2 on to its process 1. The exit status is that of process 1.
 
 The kernel keeps signals from a process 1 that has no handler for them, Ctrl-C's too: a container that
-does not listen is ended by `minirun stop NAME`.")]
+does not listen is ended by `minirun stop NAME`.
+
+In the background a monitor process keeps what the container writes (`minirun logs`), passes on what you
+type (`minirun attach`), records how it ended, and starts it again if its --restart policy says so.")]
 pub struct Args {
-    /// A container made by `minirun create`
-    name: String,
+    /// Containers made by `minirun create`; more than one only with -d
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// In the background
+    #[arg(short, long)]
+    detach: bool,
     /// Fail if a limit cannot be set, instead of saying so and going on
     #[arg(long)]
     strict: bool,
 }
 
-pub fn run(args: Args, store: &Store) -> Result<u8> {
-    let name: Name = args.name.parse()?;
-    finish(container::start(store, &name, args.strict)?)
+pub fn run(args: &Args, store: &Store) -> Result<u8> {
+    match (args.detach, &args.names[..]) {
+        (true, names) => names::each(names, |name| {
+            warn_of(&monitor::start(store, name, args.strict)?);
+            crate::say(format!("started {name}"))
+        }),
+        (false, [name]) => finish(container::start(store, &name.parse()?, args.strict)?),
+        (false, _) => Err(Error::new("only one container can be in the foreground")
+            .hint("start several in the background: `minirun start -d NAME NAME`")),
+    }
 }
 
 /// Says which limits are missing, waits for the end, and says what the exit status does not.
@@ -54,7 +68,7 @@ pub fn finish(running: Running) -> Result<u8> {
 }
 
 /// One warning for all limits that the same would help.
-fn warn_of(not_in_force: &[NotInForce]) {
+pub fn warn_of(not_in_force: &[NotInForce]) {
     let mut rest: Vec<&NotInForce> = not_in_force.iter().collect();
     while let Some(first) = rest.first().copied() {
         let (same, others) = rest

@@ -1,0 +1,32 @@
+//! `minirun attach`.
+
+use minirun::attach::{Attached, attach};
+use minirun::name::Name;
+use minirun::store::Store;
+use minirun::{Error, Result};
+
+/// See what a container in the background writes from now on, and type into it
+#[derive(clap::Args)]
+#[command(long_about = "\
+See what a container in the background writes from now on, and type into it
+
+Only a container that was made with -i or -t takes what you type. If it has a terminal (-t), Ctrl-P Ctrl-Q
+leaves it running; without one, the signals INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to its process
+1. If the container ends meanwhile, the exit status is its own.")]
+pub struct Args {
+    /// A container that was started with -d
+    name: String,
+}
+
+pub fn run(args: &Args, store: &Store) -> Result<u8> {
+    let name: Name = args.name.parse()?;
+    match attach(store, &name)? {
+        Attached::Ended(exit_code) => Ok(exit_code),
+        Attached::Detached => {
+            crate::warn(&format!("detached from {name}, which goes on"), None);
+            Ok(0)
+        }
+        Attached::Lost => Err(Error::new(format!("the monitor of {name} has hung up"))
+            .hint(format!("it was killed, or we took too little of what the container wrote: see `minirun info {name}`, and attach again if it runs"))),
+    }
+}

@@ -1,0 +1,25 @@
+//! `minirun restart`.
+
+use crate::names;
+use minirun::store::Store;
+use minirun::{Result, container, monitor};
+use std::time::Duration;
+
+/// End containers that run, and start them again, in the background
+#[derive(clap::Args)]
+pub struct Args {
+    /// Containers, running or not
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// Seconds to wait before SIGKILL
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
+    time: u32,
+}
+
+pub fn run(args: &Args, store: &Store) -> Result<u8> {
+    names::each(&args.names, |name| {
+        container::stop(store, name, Duration::from_secs(args.time.into()))?;
+        crate::start::warn_of(&monitor::start(store, name, false)?);
+        crate::say(format!("restarted {name}"))
+    })
+}

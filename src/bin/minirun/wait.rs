@@ -1,0 +1,27 @@
+//! `minirun wait`.
+
+use crate::names;
+use minirun::store::Store;
+use minirun::{Error, Result, container};
+
+/// Wait until containers have ended, and print the exit status of each
+#[derive(clap::Args)]
+#[command(long_about = "\
+Wait until containers have ended, and print the exit status of each
+
+One that a restart policy starts again has not ended. One that has ended already is not waited for.")]
+pub struct Args {
+    /// Containers that have been started
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+pub fn run(args: &Args, store: &Store) -> Result<u8> {
+    names::each(&args.names, |name| match container::wait(store, name)? {
+        Some(exit_code) => crate::print(exit_code),
+        None => Err(
+            Error::new(format!("nobody knows the exit status of {name}"))
+                .hint("whoever looked after it was killed before it ended"),
+        ),
+    })
+}
