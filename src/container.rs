@@ -302,7 +302,7 @@ fn prepare_and_launch(
 }
 
 /// What the program finds in its environment: Docker's variables, then those that were asked for.
-fn environment(
+pub(crate) fn environment(
     config: &crate::record::Config,
     hostname: &str,
     home: &str,

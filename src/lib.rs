@@ -12,6 +12,7 @@
 //! | [`user`] | who the program runs as | 6, rootless |
 //! | [`cgroup`] | limits: cgroup v2, and v1 behind the same type | 4, cgroups |
 //! | [`supervise`] | what the parent does meanwhile: signals, the terminal, the end | 5 |
+//! | [`exec`] | another program in a container that runs | 5 |
 //! | [`monitor`], [`log`], [`attach`] | the same for a container in the background, what is kept of its output, and how to look in | 5 |
 //! | [`container`] | the life of a container: create, start, stop, delete | 5 |
 //! | [`pause`] | all of a container's processes stand still, and go on | 4 |
@@ -29,6 +30,7 @@ pub mod claim;
 pub mod container;
 pub mod error;
 pub mod events;
+pub mod exec;
 mod hints;
 pub mod home;
 pub mod inside;

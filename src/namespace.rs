@@ -2,9 +2,11 @@
 
 use crate::{Context, Error, Result};
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
 use nix::unistd::{Pid, getegid, geteuid};
 use std::fs;
 use std::io::Write;
+use std::os::fd::BorrowedFd;
 
 /// The namespaces that are new for a container: namespaces(7). PID, mount, UTS, IPC and cgroup always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,25 @@ impl Namespaces {
             flags |= libc::CLONE_NEWUSER;
         }
         flags as u64
+    }
+
+    /// What a process that is to run in the container joins with setns(2), once it is in its user namespace
+    /// and its pid namespace: [`Namespaces::join_for_children`].
+    pub fn to_join(self) -> CloneFlags {
+        let mut flags = CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWCGROUP;
+        flags.set(CloneFlags::CLONE_NEWNET, self.network);
+        flags
+    }
+
+    /// setns(2): our next child will be born in the pid namespace of this process, and we are in its user
+    /// namespace, if it has one of its own, from now on.
+    pub fn join_for_children(self, process: BorrowedFd) -> nix::Result<()> {
+        let mut flags = CloneFlags::CLONE_NEWPID;
+        flags.set(CloneFlags::CLONE_NEWUSER, self.user);
+        setns(process, flags)
     }
 }
 

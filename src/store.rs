@@ -150,6 +150,9 @@ impl Store {
         id: &str,
         change: impl FnOnce(&mut Record),
     ) -> Result<Option<Record>> {
+        if !self.home.exists() {
+            return Ok(None); // somebody has removed it, and we do not make it again
+        }
         let _lock = self.lock()?;
         let Some(mut record) = self.find_by_id(id)? else {
             return Ok(None);

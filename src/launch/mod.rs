@@ -23,11 +23,11 @@ mod plan;
 mod step;
 mod words;
 
-pub use plan::{Plan, Spec, Streams, plan};
+pub use plan::{JoinSpec, Plan, Spec, Streams, plan, plan_to_join};
 pub(crate) use step::Step;
 pub use step::User;
 
-use crate::{Error, Result, hints, namespace, sys};
+use crate::{Context, Error, Result, hints, namespace, sys};
 use line::Message;
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
@@ -50,7 +50,16 @@ pub struct Launched {
 /// If a step fails: which one, and why. The child has ended then, and been waited for.
 pub fn launch(plan: &Plan) -> Result<Launched> {
     let (ours, childs) = line::pair()?;
-    let flags = plan.namespaces.clone_flags();
+    let flags = match &plan.existing {
+        None => plan.namespaces.clone_flags(),
+        Some(container) => {
+            let joined = plan
+                .namespaces
+                .join_for_children(container.process_1.as_fd());
+            joined.context(|| "cannot join the container's namespaces")?;
+            0
+        }
+    };
     let born_in = plan.born_in.as_ref().map(|dir| dir.as_fd());
     // SAFETY: the child only takes the steps of the plan, none of which allocates or locks, and then
     // ends by exec or exit_now.
@@ -61,7 +70,7 @@ pub fn launch(plan: &Plan) -> Result<Launched> {
         Err(errno) => return Err(cannot_clone(plan, errno)),
     };
     drop(childs); // so that the end of the child is the end of the line
-    let told = match plan.namespaces.user {
+    let told = match plan.namespaces.user && plan.existing.is_none() {
         true => namespace::map_ourselves_to_root(pid).and_then(|()| line::send_go(&ours)),
         false => Ok(()),
     };

@@ -1,13 +1,13 @@
 //! The plan of a launch: everything that the child will need, made while it is still allowed to allocate.
 //! Lesson: 5, the runtime.
 
-use super::step::{Exec, Mount, Pipes, Step, Terminal, User, WorkDir};
+use super::step::{Exec, Joined, Mount, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Join, View};
 use crate::namespace::Namespaces;
 use crate::sys::CStringArray;
 use crate::user::Account;
 use crate::volume::Volume;
-use crate::{Error, Result};
+use crate::{Context, Error, Result};
 use nix::mount::MsFlags;
 use nix::sys::stat::Mode;
 use std::ffi::CString;
@@ -56,6 +56,8 @@ pub enum Streams {
 /// What clone3 is told, and what the child then does, in order.
 pub struct Plan {
     pub(super) namespaces: Namespaces,
+    /// The container whose namespaces the child is to be in, instead of new ones.
+    pub(super) existing: Option<Existing>,
     /// The cgroup v2 directory to be born in.
     pub(super) born_in: Option<OwnedFd>,
     pub(super) steps: Vec<Step>,
@@ -132,12 +134,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     }
     steps.extend(MASKED.map(Step::MaskedPath));
     steps.extend(READ_ONLY.map(Step::ReadOnlyPath));
-    let owner = spec.account.user.uid;
-    match spec.streams {
-        Streams::Ours => {}
-        Streams::Terminal(size) => steps.push(Step::Terminal(Terminal { size, owner })),
-        Streams::Piped(streams) => steps.push(Step::Streams(Pipes { streams, owner })),
-    }
+    add_streams(&mut steps, spec.streams, spec.account);
 
     // The host disappears.
     steps.push(Step::PivotRoot);
@@ -153,23 +150,118 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     if spec.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
-    let groups = spec.account.user.groups.clone();
+    add_program(
+        &mut steps,
+        spec.account,
+        in_user_namespace,
+        spec.args,
+        spec.env,
+    )?;
+    Ok(Plan {
+        namespaces: spec.namespaces,
+        existing: None,
+        born_in,
+        steps,
+    })
+}
+
+/// A program to be run in a container that runs already.
+pub struct JoinSpec<'a> {
+    /// Process 1 of the container.
+    pub process_1: OwnedFd,
+    /// Which of its namespaces are its own, besides those that always are.
+    pub namespaces: Namespaces,
+    /// The program and its arguments.
+    pub args: &'a [String],
+    /// The whole environment, `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// The directory that the program starts in, which has to exist.
+    pub workdir: &'a Path,
+    /// Who the program runs as.
+    pub account: &'a Account,
+    /// What its standard streams are.
+    pub streams: Streams,
+    /// How it gets into the container's cgroup.
+    pub join: Join,
+}
+
+/// A running container, as [`super::launch`] needs it.
+pub struct Existing {
+    /// Process 1.
+    pub process_1: OwnedFd,
+}
+
+/// Turns a specification into the list of steps: the same as of a new container, but that what there is
+/// already is joined, not made.
+///
+/// # Errors
+/// As [`plan`], and if the descriptors of the process cannot be copied.
+pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
+    let in_user_namespace = spec.namespaces.user;
+    let mut steps = vec![Step::DieWithParent];
+    let Join { born_in, tasks } = spec.join;
+    if !tasks.is_empty() {
+        steps.push(Step::JoinCgroups(tasks));
+    }
+    let process_1 = spec.process_1.try_clone();
+    steps.push(Step::JoinNamespaces(Joined {
+        process_1: process_1.context(|| "cannot copy a descriptor")?,
+        flags: spec.namespaces.to_join(),
+    }));
+    steps.push(Step::NewSession);
+    add_streams(&mut steps, spec.streams, spec.account);
+    steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
+    steps.push(Step::WorkDir(WorkDir {
+        ancestors: Vec::new(),
+        path: c_string(spec.workdir.as_os_str().as_bytes())?,
+    }));
+    add_program(
+        &mut steps,
+        spec.account,
+        in_user_namespace,
+        spec.args,
+        spec.env,
+    )?;
+    Ok(Plan {
+        namespaces: spec.namespaces,
+        existing: Some(Existing {
+            process_1: spec.process_1,
+        }),
+        born_in,
+        steps,
+    })
+}
+
+fn add_streams(steps: &mut Vec<Step>, streams: Streams, account: &Account) {
+    let owner = account.user.uid;
+    match streams {
+        Streams::Ours => {}
+        Streams::Terminal(size) => steps.push(Step::Terminal(Terminal { size, owner })),
+        Streams::Piped(streams) => steps.push(Step::Streams(Pipes { streams, owner })),
+    }
+}
+
+/// The last steps: who the program is, and the program.
+fn add_program(
+    steps: &mut Vec<Step>,
+    account: &Account,
+    in_user_namespace: bool,
+    args: &[String],
+    env: Vec<String>,
+) -> Result<()> {
+    let groups = account.user.groups.clone();
     steps.push(Step::User(User {
         groups: groups.filter(|_| !in_user_namespace),
-        ..spec.account.user.clone()
+        ..account.user.clone()
     }));
-    if spec.account.user.uid != 0 {
+    if account.user.uid != 0 {
         steps.push(Step::DieWithParent); // a change of user made the kernel forget it
     }
     steps.push(Step::NoNewPrivileges);
     steps.push(Step::DefaultSignals);
     steps.push(Step::CloseFiles);
-    steps.push(Step::Exec(exec(spec.args, spec.env)?));
-    Ok(Plan {
-        namespaces: spec.namespaces,
-        born_in,
-        steps,
-    })
+    steps.push(Step::Exec(exec(args, env)?));
+    Ok(())
 }
 
 /// For filesystems that hold no programs.

@@ -8,7 +8,7 @@ use crate::sys::{self, CStringArray};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::stat::{Mode, SFlag, fstat, makedev, mkdirat, mknodat, umask};
@@ -24,6 +24,8 @@ pub enum Step {
     AwaitIdMaps,
     /// cgroups(7), v1: writes `0` to each `tasks` file.
     JoinCgroups(Vec<OwnedFd>),
+    /// setns(2), all at once by way of process 1: the namespaces of a container that runs already.
+    JoinNamespaces(Joined),
     /// unshare(2) `CLONE_NEWCGROUP`: the cgroup that the child is in now becomes `/` inside.
     NewCgroupNamespace,
     /// setsid(2): away from the host's terminal.
@@ -80,6 +82,12 @@ pub enum Step {
     CloseFiles,
     /// execve(2).
     Exec(Exec),
+}
+
+/// The namespaces to join. Those of pids and users are not among them: the child was born in them.
+pub struct Joined {
+    pub process_1: OwnedFd,
+    pub flags: CloneFlags,
 }
 
 /// A filesystem to mount, relative to the new root.
@@ -147,6 +155,7 @@ impl Step {
             Step::DieWithParent => die_with_parent(line),
             Step::AwaitIdMaps => super::line::await_go(line),
             Step::JoinCgroups(tasks) => join_cgroups(tasks),
+            Step::JoinNamespaces(joined) => setns(&joined.process_1, joined.flags),
             Step::NewCgroupNamespace => unshare(CloneFlags::CLONE_NEWCGROUP),
             Step::NewSession => setsid().map(drop),
             Step::Umask(mode) => {

@@ -12,6 +12,7 @@ impl fmt::Display for Step {
             Step::DieWithParent => write!(f, "tie the container's life to minirun's"),
             Step::AwaitIdMaps => write!(f, "learn the user and group ids of the container"),
             Step::JoinCgroups(_) => write!(f, "join the container's cgroups"),
+            Step::JoinNamespaces(_) => write!(f, "join the container's namespaces"),
             Step::NewCgroupNamespace => write!(f, "make a cgroup namespace"),
             Step::NewSession => write!(f, "make a session"),
             Step::Umask(_) => write!(f, "set the umask"),

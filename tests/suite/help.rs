@@ -37,6 +37,7 @@ fn the_help_of_minirun() -> Outcome {
       restart      End containers that run, and start them again, in the background
       kill         Send a signal to process 1 of running containers
       wait         Wait until containers have ended, and print the exit status of each
+      exec         Run another program in a running container
       logs         Show what a container in the background has written
       attach       See what a container in the background writes from now on, and type into it
       pause        Let all processes of running containers stand still

@@ -9,6 +9,7 @@ mod chroot_demo;
 mod common;
 mod crash;
 mod errors;
+mod exec;
 mod fork_demo;
 mod help;
 mod isolation;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         isolation::all(),
         limits::all(),
         errors::all(),
+        exec::all(),
         store::all(),
         crash::all(),
         terminal::all(),

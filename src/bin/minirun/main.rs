@@ -8,6 +8,7 @@ mod completions;
 mod create;
 mod delete;
 mod events;
+mod exec;
 mod info;
 mod kill;
 mod list;
@@ -70,6 +71,7 @@ enum Command {
     Restart(restart::Args),
     Kill(kill::Args),
     Wait(wait::Args),
+    Exec(exec::Args),
     Logs(logs::Args),
     Attach(attach::Args),
     Pause(pause::Args),
@@ -123,6 +125,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Restart(args) => restart::run(&args, &store),
         Command::Kill(args) => kill::run(&args, &store),
         Command::Wait(args) => wait::run(&args, &store),
+        Command::Exec(args) => exec::run(args, &store),
         Command::Logs(args) => logs::run(&args, &store).map(|()| 0),
         Command::Attach(args) => attach::run(&args, &store),
         Command::Events(args) => events::run(&args, &store).map(|()| 0),

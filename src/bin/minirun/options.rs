@@ -174,7 +174,7 @@ fn default_root(store: &Store) -> Result<PathBuf> {
 }
 
 /// `NAME=VALUE` as it is; `NAME` with our own value, or not at all if we have none (docker-run(1)).
-fn variable(text: &str) -> Result<Option<String>> {
+pub fn variable(text: &str) -> Result<Option<String>> {
     match text.split_once('=').map_or(text, |(name, _)| name) {
         "" => Err(Error::new(format!("bad variable {text:?}: it has no name"))
             .hint("write NAME=VALUE, or NAME to pass your own value on")),
@@ -242,7 +242,7 @@ fn hostname(text: String) -> Result<String> {
     }
 }
 
-fn workdir(text: String) -> Result<String> {
+pub fn workdir(text: String) -> Result<String> {
     match Path::new(&text).is_absolute() {
         true => Ok(text),
         false => Err(Error::new(format!("bad working directory {text:?}"))

@@ -43,5 +43,5 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
         return crate::start::finish(container::run(store, record)?);
     }
     crate::start::warn_of(&monitor::run(store, record)?);
-    crate::print(name).map(|()| 0)
+    crate::say(name).map(|()| 0)
 }

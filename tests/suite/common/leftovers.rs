@@ -50,6 +50,7 @@ fn nothing_is_left_behind() -> Outcome {
         left.retain(|cgroup| now.contains(cgroup));
     }
     assert_eq!(left, [""; 0], "cgroups left behind");
+    reap();
     assert_eq!(children(), [""; 0], "processes left behind");
     assert!(!run_dir().exists(), "files left in {}", run_dir().display());
     Ok(())
@@ -79,6 +80,16 @@ fn cgroups() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     walk("/sys/fs/cgroup", &mut found);
     found
+}
+
+/// Waits for what has ended already: the monitors of containers, whose parents were gone.
+fn reap() {
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            break;
+        }
+    }
 }
 
 /// Our children, and as we are their subreaper, all that our children orphaned.

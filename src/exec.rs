@@ -1,0 +1,110 @@
+//! Running another program in a container that runs already. Lesson: 5, the runtime.
+//!
+//! The program's process is our child, and a stranger in the container: born in its pid namespace, it joins
+//! its cgroups and its other namespaces, and becomes the program; the steps are those of a launch
+//! ([`crate::launch`]), where these join instead of making.
+//!
+//! Until then it is minirun that can be seen in there, so that nobody in the container may look into it:
+//! `/proc/PID/exe` is minirun's own file and `/proc/PID/fd` has directories of the host (CVE-2019-5736,
+//! CVE-2024-21626). `PR_SET_DUMPABLE` off forbids that, until exec turns it on again (prctl(2)).
+
+use crate::container::{environment, find, not_running};
+use crate::launch::{self, JoinSpec, Streams};
+use crate::name::Name;
+use crate::namespace::Namespaces;
+use crate::pause::cgroup_of;
+use crate::process::ProcessId;
+use crate::record::{Network, Record, Status};
+use crate::store::Store;
+use crate::supervise::{self, Signals};
+use crate::{Context, Error, Result, events, sys, user};
+use nix::fcntl::{OFlag, open};
+use nix::sys::prctl;
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// What is to be run, and how.
+pub struct Exec {
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// Environment besides the container's, `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// The directory to start in; the container's own if absent.
+    pub workdir: Option<String>,
+    /// `USER[:GROUP]`; the container's own if absent.
+    pub user: Option<String>,
+    /// Our input is the program's; otherwise it has none.
+    pub interactive: bool,
+    /// The program has a terminal of its own, connected to ours.
+    pub terminal: bool,
+}
+
+/// Runs a program in a running container, and returns its exit status when it has ended.
+///
+/// # Errors
+/// If there is no such container, if it does not run or is paused, if a terminal is asked for and we have
+/// none, or if the program cannot be started.
+pub fn exec(store: &Store, name: &Name, exec: Exec) -> Result<u8> {
+    let record = find(store, name)?;
+    if record.actual_status() == Status::Paused {
+        return Err(Error::new(format!("the container {name} is paused"))
+            .hint(format!("let it go on first: `minirun resume {name}`")));
+    }
+    let process_1 = record.process().and_then(ProcessId::pidfd);
+    let process_1 = process_1.ok_or_else(|| not_running(name))?;
+    let streams = streams(&exec)?;
+    let root = record.rootfs.as_path();
+    let user = exec.user.as_deref().or(record.config.user.as_deref());
+    let account = user::look_up(user, root)?;
+    let cgroup = cgroup_of(&record);
+    let plan = launch::plan_to_join(JoinSpec {
+        process_1,
+        namespaces: Namespaces {
+            network: record.config.network == Network::None,
+            user: !geteuid().is_root(),
+        },
+        args: &exec.args,
+        env: env(&record, &exec, &account.home),
+        workdir: workdir(&record, &exec),
+        account: &account,
+        streams,
+        join: cgroup.join()?,
+    })?;
+    let signals = Signals::hold()?;
+    prctl::set_dumpable(false).context(|| "cannot protect ourselves from the container")?;
+    let command: &dyn ToString = &exec.args.join(" ");
+    events::note(store, &record, "exec", &[("command", command)]);
+    let mut launched = launch::launch(&plan)?;
+    supervise::wait(&mut launched, &signals, &cgroup)
+}
+
+fn streams(exec: &Exec) -> Result<Streams> {
+    if exec.terminal {
+        let size = supervise::terminal_size();
+        return size.map(Streams::Terminal).ok_or_else(|| {
+            Error::new("there is no terminal to connect")
+                .hint("without -t the program has minirun's own output, and with -i its input")
+        });
+    }
+    if !exec.interactive {
+        let cannot = || "cannot open /dev/null";
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let null = open("/dev/null", flags, Mode::empty()).context(cannot)?;
+        sys::replace_stream(null.as_fd(), 0).context(cannot)?;
+    }
+    Ok(Streams::Ours)
+}
+
+fn env(record: &Record, exec: &Exec, home: &str) -> Vec<String> {
+    let mut config = record.config.clone();
+    config.env.extend(exec.env.iter().cloned());
+    let hostname = config.hostname.as_deref().unwrap_or(&record.name);
+    environment(&config, hostname, home, exec.terminal)
+}
+
+fn workdir<'a>(record: &'a Record, exec: &'a Exec) -> &'a Path {
+    let chosen = exec.workdir.as_deref().or(record.config.workdir.as_deref());
+    Path::new(chosen.unwrap_or("/"))
+}
