@@ -297,6 +297,7 @@ fn prepare_and_launch(
         streams: start.streams,
         cgroup_view: cgroup.view(),
         join: cgroup.join()?,
+        init: config.init,
     })?;
     launch::launch(&plan)
 }

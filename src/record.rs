@@ -100,6 +100,9 @@ pub struct Config {
     /// In the background its input stays open, for `attach` to type into.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub interactive: bool,
+    /// Process 1 is an init that reaps orphans and passes signals on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
     /// What happens in the background when it has ended.
     #[serde(skip_serializing_if = "is_default")]
     pub restart: Restart,
@@ -199,6 +202,7 @@ impl Default for Config {
             remove: false,
             terminal: false,
             interactive: false,
+            init: false,
             restart: Restart::No,
             log: LogLimits::default(),
         }

@@ -178,6 +178,56 @@ pub fn close_all_but(kept: BorrowedFd) -> nix::Result<()> {
     close(kept + 1, u32::MAX)
 }
 
+/// close_range(2): closes every descriptor from `first` up, the standard streams too if it is 0. For a process
+/// that uses none any more.
+pub fn close_from(first: u32) -> nix::Result<()> {
+    // SAFETY: integers only; the caller does not use what is closed.
+    done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })
+}
+
+/// Where in our memory the kernel has put our arguments and our environment, one after the other: what
+/// /proc/PID/cmdline and /proc/PID/environ show of us is read from there.
+pub struct CommandLine {
+    start: usize,
+    arguments: usize,
+    length: usize,
+}
+
+impl CommandLine {
+    /// Ours, as proc_pid_stat(5) gives it: fields 48 to 51.
+    pub fn ours() -> Option<CommandLine> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(45);
+        let mut next = || fields.next()?.trim().parse::<usize>().ok();
+        let (start, end, env_start, env_end) = (next()?, next()?, next()?, next()?);
+        (start < end && end <= env_start && env_start <= env_end).then_some(CommandLine {
+            start,
+            arguments: end - start,
+            length: env_end - start,
+        })
+    }
+
+    /// Overwrites them: what is shown is `name`, and no environment. For a process that will not look at them
+    /// again.
+    pub fn replace(&self, name: &CStr) {
+        let name = name.to_bytes();
+        let shown = name.len().min(self.arguments - 1);
+        // SAFETY: this is the part of the stack where the kernel wrote these strings before `main`; it is ours
+        // to write to, and the caller says that nothing reads them any more.
+        unsafe {
+            ptr::write_bytes(self.start as *mut u8, 0, self.length);
+            ptr::copy_nonoverlapping(name.as_ptr(), self.start as *mut u8, shown);
+        }
+    }
+}
+
+/// TIOCSPGRP (ioctl_tty(2)): makes the caller's process group the foreground one of the terminal that is its
+/// standard input.
+pub fn take_foreground() -> nix::Result<()> {
+    // SAFETY: tcsetpgrp takes integers.
+    done(unsafe { libc::tcsetpgrp(0, libc::getpid()) }.into())
+}
+
 /// execve(2). Returns only if it fails. `argv` and `envp` end with a null pointer.
 pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
     // SAFETY: CStringArray ends with null and owns the strings that it points to.

@@ -15,9 +15,11 @@
 //! | `plan.rs` | what is to be done, as data |
 //! | `step.rs` | each step, and the system calls in it |
 //! | `words.rs` | what each step is called |
+//! | `init.rs` | the process 1 of a container with `--init` |
 //! | `line.rs` | what parent and child tell each other |
 //! | `mod.rs` | clone3, and both sides of it |
 
+mod init;
 mod line;
 mod plan;
 mod step;

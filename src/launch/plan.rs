@@ -4,7 +4,7 @@
 use super::step::{Exec, Joined, Mount, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Join, View};
 use crate::namespace::Namespaces;
-use crate::sys::CStringArray;
+use crate::sys::{CStringArray, CommandLine};
 use crate::user::Account;
 use crate::volume::Volume;
 use crate::{Context, Error, Result};
@@ -41,6 +41,8 @@ pub struct Spec<'a> {
     pub cgroup_view: View,
     /// How it gets into its cgroup.
     pub join: Join,
+    /// Process 1 is an init, and the program its child.
+    pub init: bool,
 }
 
 /// The standard input, output and error of a container's program.
@@ -150,13 +152,13 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     if spec.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
-    add_program(
-        &mut steps,
-        spec.account,
-        in_user_namespace,
-        spec.args,
-        spec.env,
-    )?;
+    add_user(&mut steps, spec.account, in_user_namespace);
+    if spec.init {
+        let ours = CommandLine::ours();
+        let ours = ours.ok_or_else(|| Error::new("cannot read /proc/self/stat"))?;
+        steps.push(Step::Init(ours));
+    }
+    add_program(&mut steps, spec.args, spec.env)?;
     Ok(Plan {
         namespaces: spec.namespaces,
         existing: None,
@@ -215,13 +217,8 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
         ancestors: Vec::new(),
         path: c_string(spec.workdir.as_os_str().as_bytes())?,
     }));
-    add_program(
-        &mut steps,
-        spec.account,
-        in_user_namespace,
-        spec.args,
-        spec.env,
-    )?;
+    add_user(&mut steps, spec.account, in_user_namespace);
+    add_program(&mut steps, spec.args, spec.env)?;
     Ok(Plan {
         namespaces: spec.namespaces,
         existing: Some(Existing {
@@ -241,14 +238,8 @@ fn add_streams(steps: &mut Vec<Step>, streams: Streams, account: &Account) {
     }
 }
 
-/// The last steps: who the program is, and the program.
-fn add_program(
-    steps: &mut Vec<Step>,
-    account: &Account,
-    in_user_namespace: bool,
-    args: &[String],
-    env: Vec<String>,
-) -> Result<()> {
+/// Who the program is.
+fn add_user(steps: &mut Vec<Step>, account: &Account, in_user_namespace: bool) {
     let groups = account.user.groups.clone();
     steps.push(Step::User(User {
         groups: groups.filter(|_| !in_user_namespace),
@@ -258,6 +249,10 @@ fn add_program(
         steps.push(Step::DieWithParent); // a change of user made the kernel forget it
     }
     steps.push(Step::NoNewPrivileges);
+}
+
+/// The last steps.
+fn add_program(steps: &mut Vec<Step>, args: &[String], env: Vec<String>) -> Result<()> {
     steps.push(Step::DefaultSignals);
     steps.push(Step::CloseFiles);
     steps.push(Step::Exec(exec(args, env)?));

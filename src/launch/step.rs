@@ -4,7 +4,7 @@
 //! A step is data, made by the parent before the clone ([`super::plan`]), so that the child need not
 //! allocate. The same list is what the child executes and what errors name.
 
-use crate::sys::{self, CStringArray};
+use crate::sys::{self, CStringArray, CommandLine};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -76,6 +76,8 @@ pub enum Step {
     User(User),
     /// prctl(2) `PR_SET_NO_NEW_PRIVS`: no program inside gains rights by a set-user-ID bit.
     NoNewPrivileges,
+    /// fork(2): process 1 stays as an init, and its copy becomes the program.
+    Init(CommandLine),
     /// sigprocmask(2), sigaction(2): the program starts with the signals as a shell would give them.
     DefaultSignals,
     /// close_range(2): nothing but the standard streams stays open across exec.
@@ -201,6 +203,7 @@ impl Step {
             Step::WorkDir(workdir) => workdir.run(),
             Step::User(user) => user.run(),
             Step::NoNewPrivileges => prctl::set_no_new_privs(),
+            Step::Init(ours) => super::init::split(ours),
             Step::DefaultSignals => default_signals(),
             Step::CloseFiles => sys::close_on_exec_from(3),
             Step::Exec(exec) => exec.run(),

@@ -45,6 +45,7 @@ impl fmt::Display for Step {
             Step::WorkDir(workdir) => write!(f, "enter the directory {}", path(&workdir.path)),
             Step::User(user) => write!(f, "become user {} and group {}", user.uid, user.gid),
             Step::NoNewPrivileges => write!(f, "give up new privileges"),
+            Step::Init(_) => write!(f, "make an init"),
             Step::DefaultSignals => write!(f, "reset the signals"),
             Step::CloseFiles => write!(f, "close the open files"),
             Step::Exec(exec) => write!(f, "run {:?}", exec.command),

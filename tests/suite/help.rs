@@ -156,6 +156,9 @@ fn the_help_of_create() -> Outcome {
       -t, --tty
               In the background: give it a terminal (in the foreground it has one if you do)
 
+          --init
+              Have an init as process 1, which reaps orphans and passes signals on to the command
+
           --restart <POLICY>
               In the background: start it again when it ends: no, always, on-failure, on-failure:N
 

@@ -12,6 +12,7 @@ mod errors;
 mod exec;
 mod fork_demo;
 mod help;
+mod init;
 mod isolation;
 mod lifecycle;
 mod limits;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         rootfs_build::all(),
         rootfs_from::all(),
         lifecycle::all(),
+        init::all(),
         isolation::all(),
         limits::all(),
         errors::all(),

@@ -57,6 +57,7 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
     add("read-only", config.read_only.then(|| "yes".into()));
     let none = config.network == Network::None;
     add("network", none.then(|| "none".into()));
+    add("init", config.init.then(|| "yes".into()));
     let restarts = config.restart != Restart::No;
     add("restart", restarts.then(|| config.restart.to_string()));
     add("created", record.created_at.clone());

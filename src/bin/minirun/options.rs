@@ -67,6 +67,9 @@ pub struct Options {
     /// In the background: give it a terminal (in the foreground it has one if you do)
     #[arg(short, long)]
     tty: bool,
+    /// Have an init as process 1, which reaps orphans and passes signals on to the command
+    #[arg(long)]
+    init: bool,
     /// In the background: start it again when it ends: no, always, on-failure, on-failure:N
     #[arg(long, value_name = "POLICY", default_value = "no")]
     restart: Restart,
@@ -152,6 +155,7 @@ impl Options {
             remove: false,
             terminal: self.tty,
             interactive: self.interactive,
+            init: self.init,
             restart: self.restart,
             log: LogLimits {
                 max_size: log_size(&self.log_max_size)?,

@@ -1,0 +1,77 @@
+//! A tiny init: the process 1 of a container made with `--init`. Lesson: 5, the runtime.
+//!
+//! Process 1 of a pid namespace has two duties that an ordinary program does not know of: it inherits every
+//! orphan and has to wait for it, or zombies pile up; and the kernel keeps signals from it that it has no
+//! handler for, so that SIGTERM does nothing (pid_namespaces(7)). So process 1 copies itself; the copy becomes
+//! the program, and process 1 passes signals on to it, waits for whatever ends, and ends when the program
+//! does, with its exit status. Like everything between clone and exec it allocates nothing.
+
+use crate::sys::{self, CommandLine};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, setpgid};
+
+/// Copies the calling process, and returns in the copy, which goes on to become the program. The other one
+/// is the init, and ends in here.
+pub fn split(ours: &CommandLine) -> nix::Result<()> {
+    // Before the copy, so that no signal is lost in between.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    // Nobody in the container may look into what is left of minirun here.
+    prctl::set_dumpable(false)?;
+    // SAFETY: the copy calls what the plan says, which neither allocates nor locks; so does the init.
+    #[allow(unsafe_code)]
+    match unsafe { fork() }? {
+        ForkResult::Child => lead_the_terminal(),
+        ForkResult::Parent { child } => {
+            sys::close_from(0).ok(); // the line to minirun too: its end is the program's affair
+            prctl::set_name(c"init").ok();
+            ours.replace(c"init"); // ps shows it: how minirun was called is nobody's business in here
+            sys::exit_now(i32::from(look_after(child)))
+        }
+    }
+}
+
+/// A process group of the program's own, in the foreground of the terminal, if there is one: so Ctrl-C goes
+/// to the program, and not to the init, which would pass it on a second time.
+fn lead_the_terminal() -> nix::Result<()> {
+    setpgid(Pid::this(), Pid::this())?;
+    match sys::take_foreground() {
+        Err(Errno::ENOTTY | Errno::EBADF | Errno::ENXIO | Errno::EINVAL) => Ok(()),
+        result => result,
+    }
+}
+
+/// The init's whole life: returns the program's exit status as a shell would have it.
+fn look_after(program: Pid) -> u8 {
+    let all = SigSet::all();
+    loop {
+        // A signal that has come is forwarded, or says that a child has ended.
+        match all.wait() {
+            Ok(Signal::SIGCHLD) => {
+                if let Some(exit_status) = reap(program) {
+                    return exit_status;
+                }
+            }
+            // It may have ended: then SIGCHLD comes next. Its terminal's affairs are the kernel's.
+            Ok(Signal::SIGTTIN | Signal::SIGTTOU | Signal::SIGTSTP) | Err(_) => {}
+            Ok(signal) => drop(kill(program, signal)),
+        }
+    }
+}
+
+/// Waits for all that have ended; returns the program's exit status if it is among them. What else runs in
+/// the container ends with us.
+fn reap(program: Pid) -> Option<u8> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == program => return Some(code as u8),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == program => {
+                return Some(128 + signal as u8);
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return None,
+            Ok(_) => {} // an orphan
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `--init`: process 1 of the container is an init, and the command its child.
+
+use crate::common::Outcome;
+use crate::common::home::{Home, UNLIMITED, eventually, rootfs, run};
+use crate::tests;
+use nix::sys::signal::Signal;
+use std::fs;
+
+tests![
+    orphans_are_reaped,
+    signals_reach_the_command,
+    the_exit_status_is_the_commands,
+    nothing_of_minirun_shows_in_the_container,
+    a_missing_command_is_still_an_error_of_the_start,
+];
+
+/// `minirun run --rm [--init] -- sh -c SCRIPT`.
+fn in_container(home: &Home, options: &[&str], script: &str) -> crate::narration::Narration {
+    let mut command = home.minirun(&["run", "--rm", "--rootfs"]);
+    command.arg(rootfs()).args(UNLIMITED).args(options);
+    run(command.args(["--", "sh", "-c", script]))
+}
+
+/// sleep waits for no child: as process 1 it collects zombies.
+fn orphans_are_reaped() -> Outcome {
+    let home = Home::new()?;
+    // The state of each process of a container whose orphan has ended: S, and Z for a zombie.
+    let states = |options: &[&str], left: usize| {
+        let mut command = home.minirun(&["run", "-d", "it", "--rootfs"]);
+        command.arg(rootfs()).args(UNLIMITED).args(options);
+        let script = "(sleep 0.2 &); exec sleep 600";
+        run(command.args(["--", "sh", "-c", script])).succeeded();
+        let states = eventually("the orphan has ended", || {
+            let states = home.succeeds(&["exec", "it", "ps", "-e", "-o", "stat=,args="]);
+            let done = !states.contains("sleep 0.2") && states.lines().count() == left;
+            done.then_some(states)
+        });
+        home.succeeds(&["delete", "-f", "it"]);
+        states
+    };
+    assert!(!states(&["--init"], 3).contains('Z'), "init, sleep, ps");
+    assert!(states(&[], 3).contains('Z'), "sleep, the zombie, ps");
+    Ok(())
+}
+
+fn signals_reach_the_command() -> Outcome {
+    let home = Home::new()?;
+    for (options, expected) in [(&["--init"][..], 128 + 15), (&[], 128 + 9)] {
+        let options = [
+            &["--rootfs", rootfs().to_str().unwrap()],
+            &UNLIMITED[..],
+            options,
+        ]
+        .concat();
+        let args = [&["run", "it"], &options[..], &["--", "sleep", "600"]].concat();
+        let mut minirun = home.background(&args);
+        home.process_1("it");
+        // sleep has no handler for SIGTERM: as process 1 it would not even notice.
+        minirun.signal(Signal::SIGTERM);
+        if expected == 128 + 9 {
+            home.succeeds(&["stop", "-t", "0", "it"]);
+        }
+        assert_eq!(minirun.wait().code(), Some(expected));
+        home.succeeds(&["delete", "it"]);
+    }
+    Ok(())
+}
+
+fn the_exit_status_is_the_commands() -> Outcome {
+    let home = Home::new()?;
+    for (script, status) in [
+        ("exit 42", 42),
+        ("kill -9 $$", 137),
+        ("sleep 9 & exit 0", 0),
+    ] {
+        assert_eq!(
+            in_container(&home, &["--init"], script).status,
+            status,
+            "{script}"
+        );
+    }
+    Ok(())
+}
+
+fn nothing_of_minirun_shows_in_the_container() -> Outcome {
+    let home = Home::new()?;
+    let mut command = home.minirun(&["run", "-d", "it", "--init", "--rootfs"]);
+    command
+        .arg(rootfs())
+        .args(UNLIMITED)
+        .env("SECRET_OF_THE_HOST", "x");
+    run(command.args(["--", "sleep", "600"])).succeeded();
+    let pid = home.process_1("it");
+    eventually("the init has changed its name", || {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (name == "init\n").then_some(())
+    });
+    let shown = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let cmdline = eventually("the command line is overwritten", || {
+        let shown = shown("cmdline");
+        (!shown.contains("minirun")).then_some(shown)
+    });
+    assert_eq!(cmdline.trim_end_matches('\0'), "init");
+    assert!(!shown("environ").contains("SECRET_OF_THE_HOST"));
+    let open = home.succeeds(&[
+        "exec",
+        "it",
+        "sh",
+        "-c",
+        "ls /proc/1/fd 2>/dev/null; ps -o comm= 1",
+    ]);
+    assert_eq!(open, "init\n");
+    home.succeeds(&["delete", "-f", "it"]);
+    Ok(())
+}
+
+fn a_missing_command_is_still_an_error_of_the_start() -> Outcome {
+    let home = Home::new()?;
+    let mut command = home.minirun(&["run", "--rm", "--init", "--rootfs"]);
+    command
+        .arg(rootfs())
+        .args(UNLIMITED)
+        .args(["--", "no-such"]);
+    let said = run(&mut command);
+    assert_eq!(said.status, 127);
+    assert!(said.stderr.contains("cannot run \"no-such\""), "{said:?}");
+    Ok(())
+}
