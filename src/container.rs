@@ -14,7 +14,8 @@
 
 use crate::cgroup::Cgroup;
 use crate::claim::Claim;
-use crate::launch::{self, Launched, Spec, Streams};
+use crate::explain::Trace;
+use crate::launch::{self, Launched, Plan, Spec, Streams};
 use crate::name::Name;
 use crate::namespace::Namespaces;
 use crate::pause::thaw;
@@ -123,19 +124,38 @@ impl Start {
 /// # Errors
 /// If there is no such container, if it runs already, or if the launch fails; in the last case the record
 /// says `failed`, and why.
-pub fn start<'a>(store: &'a Store, name: &Name, strict: bool) -> Result<Running<'a>> {
+pub fn start<'a>(
+    store: &'a Store,
+    name: &Name,
+    strict: bool,
+    trace: &mut Trace,
+) -> Result<Running<'a>> {
     let (claim, record) = claim(store, name)?;
-    start_claimed(store, record, claim, Start::in_foreground(strict))
+    start_claimed(store, record, claim, Start::in_foreground(strict), trace)
 }
 
 /// Adds a record and starts the container: `run`.
 ///
 /// # Errors
 /// As [`create`] and [`start`].
-pub fn run(store: &Store, record: Record) -> Result<Running<'_>> {
+pub fn run<'a>(store: &'a Store, record: Record, trace: &mut Trace) -> Result<Running<'a>> {
     let claim = new_claim(store, &record)?;
     create(store, &record)?;
-    start_claimed(store, record, claim, Start::in_foreground(false))
+    start_claimed(store, record, claim, Start::in_foreground(false), trace)
+}
+
+/// Tells the trace what a start of this container would do, and does nothing.
+///
+/// # Errors
+/// As [`start`], as far as they can be foreseen.
+pub fn rehearse(record: &Record, strict: bool, trace: &mut Trace) -> Result<()> {
+    let id = record.id.clone().unwrap_or_else(|| new_id(&record.name));
+    let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits, trace);
+    let start = Start::in_foreground(strict);
+    let rehearsed = prepare(record, &cgroup, &not_in_force, start, trace)
+        .and_then(|plan| launch::rehearse(&plan, trace));
+    trace.end();
+    rehearsed
 }
 
 /// Adds the record of a new container to a store.
@@ -168,12 +188,13 @@ pub(crate) fn id(store: &Store, record: &Record) -> Result<String> {
     Ok(updated.and_then(|record| record.id).unwrap_or(new))
 }
 
-pub(crate) fn start_claimed(
-    store: &Store,
+pub(crate) fn start_claimed<'a>(
+    store: &'a Store,
     record: Record,
     claim: Claim,
     start: Start,
-) -> Result<Running<'_>> {
+    trace: &mut Trace,
+) -> Result<Running<'a>> {
     let id = id(store, &record)?;
     let record = Record {
         id: Some(id.clone()),
@@ -182,8 +203,11 @@ pub(crate) fn start_claimed(
     let (monitor, restarts) = (start.monitor, start.restarts);
     let started = (|| {
         let signals = Signals::hold()?;
-        let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits);
-        match prepare_and_launch(&record, &cgroup, &not_in_force, start) {
+        let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits, trace);
+        let launched = prepare(&record, &cgroup, &not_in_force, start, trace)
+            .and_then(|plan| launch::launch(&plan, trace));
+        trace.end();
+        match launched {
             Ok(launched) => Ok((signals, cgroup, not_in_force, launched)),
             Err(error) => {
                 cgroup.remove().ok(); // the error to report is the one that came first
@@ -244,12 +268,14 @@ pub(crate) fn start_claimed(
     }
 }
 
-fn prepare_and_launch(
+/// The plan of a container's launch. Makes the mount points of its volumes, unless it is a rehearsal.
+fn prepare(
     record: &Record,
     cgroup: &Cgroup,
     not_in_force: &[NotInForce],
     start: Start,
-) -> Result<Launched> {
+    trace: &mut Trace,
+) -> Result<Plan> {
     let config = &record.config;
     if let Some(limit) = not_in_force
         .first()
@@ -272,7 +298,7 @@ fn prepare_and_launch(
         .map(|text| Volume::parse(text, Path::new("/")))
         .collect::<Result<Vec<_>>>()?;
     for volume in &volumes {
-        volume.prepare(root)?;
+        volume.prepare(root, trace)?;
     }
     let account = user::look_up(config.user.as_deref(), root)?;
     let hostname = config.hostname.as_deref().unwrap_or(&record.name);
@@ -281,7 +307,7 @@ fn prepare_and_launch(
         None => vec![shell(root).into(), "-c".into(), record.command.clone()],
     };
     let has_terminal = matches!(start.streams, Streams::Terminal(_));
-    let plan = launch::plan(Spec {
+    launch::plan(Spec {
         root,
         args: &args,
         env: environment(config, hostname, &account.home, has_terminal),
@@ -296,10 +322,9 @@ fn prepare_and_launch(
         },
         streams: start.streams,
         cgroup_view: cgroup.view(),
-        join: cgroup.join()?,
+        join: cgroup.join(trace)?,
         init: config.init,
-    })?;
-    launch::launch(&plan)
+    })
 }
 
 /// What the program finds in its environment: Docker's variables, then those that were asked for.

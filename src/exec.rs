@@ -9,6 +9,7 @@
 //! CVE-2024-21626). `PR_SET_DUMPABLE` off forbids that, until exec turns it on again (prctl(2)).
 
 use crate::container::{environment, find, not_running};
+use crate::explain::Trace;
 use crate::launch::{self, JoinSpec, Streams};
 use crate::name::Name;
 use crate::namespace::Namespaces;
@@ -46,7 +47,7 @@ pub struct Exec {
 /// # Errors
 /// If there is no such container, if it does not run or is paused, if a terminal is asked for and we have
 /// none, or if the program cannot be started.
-pub fn exec(store: &Store, name: &Name, exec: Exec) -> Result<u8> {
+pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result<u8> {
     let record = find(store, name)?;
     if record.actual_status() == Status::Paused {
         return Err(Error::new(format!("the container {name} is paused"))
@@ -70,13 +71,15 @@ pub fn exec(store: &Store, name: &Name, exec: Exec) -> Result<u8> {
         workdir: workdir(&record, &exec),
         account: &account,
         streams,
-        join: cgroup.join()?,
+        join: cgroup.join(trace)?,
     })?;
     let signals = Signals::hold()?;
     prctl::set_dumpable(false).context(|| "cannot protect ourselves from the container")?;
     let command: &dyn ToString = &exec.args.join(" ");
     events::note(store, &record, "exec", &[("command", command)]);
-    let mut launched = launch::launch(&plan)?;
+    let launched = launch::launch(&plan, trace);
+    trace.end();
+    let mut launched = launched?;
     supervise::wait(&mut launched, &signals, &cgroup)
 }
 

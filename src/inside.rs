@@ -4,6 +4,7 @@
 //! The kernel does it (openat2(2), `RESOLVE_IN_ROOT`). Taking paths apart as strings would be wrong as soon
 //! as somebody changes a symlink between our look and our use.
 
+use crate::explain::{Action, Trace};
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -66,7 +67,7 @@ pub fn is_executable(root: &Path, path: &str) -> bool {
 /// # Errors
 /// As mkdir(2) and mknod(2); EEXIST if something on the path exists and still leads nowhere, as a symlink
 /// out of the root does.
-pub fn make(root: &Path, path: &Path, directory: bool) -> nix::Result<()> {
+pub fn make(root: &Path, path: &Path, directory: bool, trace: &mut Trace) -> io::Result<()> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     let mut dir = open_root(root)?;
     let root = open_root(root)?;
@@ -75,11 +76,19 @@ pub fn make(root: &Path, path: &Path, directory: bool) -> nix::Result<()> {
         so_far.push(part);
         let next = match open_in_root(&root, &so_far, libc::O_PATH) {
             Err(Errno::ENOENT) => {
-                if directory || so_far != relative {
-                    mkdirat(&dir, part, Mode::from_bits_truncate(0o755))?;
-                } else {
-                    let mode = Mode::from_bits_truncate(0o644);
-                    mknodat(&dir, part, SFlag::S_IFREG, mode, 0)?;
+                let directory = directory || so_far != relative;
+                let make = || match directory {
+                    true => mkdirat(&dir, part, Mode::from_bits_truncate(0o755)),
+                    false => {
+                        let mode = Mode::from_bits_truncate(0o644);
+                        mknodat(&dir, part, SFlag::S_IFREG, mode, 0)
+                    }
+                };
+                trace.act(&Action::MakeMountPoint(&so_far, directory), |calls| {
+                    calls.call(|| Ok(make()?))
+                })?;
+                if trace.is_rehearsal() {
+                    continue; // and whatever comes below it is missing too
                 }
                 open_in_root(&root, &so_far, libc::O_PATH)?
             }
@@ -122,8 +131,10 @@ mod tests {
         symlink("../outside", root.join("relative")).unwrap();
         for link in ["/absolute", "/relative", "/absolute/x", "/relative/x"] {
             assert_eq!(
-                make(&root, Path::new(link), true),
-                Err(Errno::EEXIST),
+                make(&root, Path::new(link), true, &mut Trace::off())
+                    .unwrap_err()
+                    .raw_os_error(),
+                Some(libc::EEXIST),
                 "{link}"
             );
         }
@@ -131,8 +142,8 @@ mod tests {
 
         fs::create_dir(root.join("run")).unwrap();
         symlink("/run", root.join("var-run")).unwrap();
-        make(&root, Path::new("/var-run/a/b"), true).unwrap();
-        make(&root, Path::new("/var-run/file"), false).unwrap();
+        make(&root, Path::new("/var-run/a/b"), true, &mut Trace::off()).unwrap();
+        make(&root, Path::new("/var-run/file"), false, &mut Trace::off()).unwrap();
         assert!(root.join("run/a/b").is_dir() && root.join("run/file").is_file());
     }
 

@@ -5,6 +5,7 @@
 //! | module | what it is | lesson |
 //! |---|---|---|
 //! | [`launch`] | from a plan to a running container: clone3, the steps of the child, exec | 5, the runtime |
+//! | [`explain`] | what a launch really did, call by call | 5 |
 //! | [`namespace`] | which of the kernel's tables a container has copies of | 2, namespaces |
 //! | [`rootfs`] | what a root filesystem is; making one and checking one | 3, the root filesystem |
 //! | [`inside`] | paths inside a root filesystem, which must not lead out of it | 3 |
@@ -31,6 +32,7 @@ pub mod container;
 pub mod error;
 pub mod events;
 pub mod exec;
+pub mod explain;
 mod hints;
 pub mod home;
 pub mod inside;

@@ -13,6 +13,7 @@
 use crate::attach::{Clients, Request};
 use crate::claim::Claim;
 use crate::container::{self, Running, Start, start_claimed};
+use crate::explain::Trace;
 use crate::launch::{Launched, Streams};
 use crate::log::{Stream, Writer};
 use crate::name::Name;
@@ -251,7 +252,7 @@ impl<'a> Life<'a> {
             monitor: ProcessId::of(Pid::this()),
             restarts,
         };
-        let mut running = start_claimed(store, record, claim, start)?;
+        let mut running = start_claimed(store, record, claim, start, &mut Trace::off())?;
         let mut peer = None;
         if let Some(master) = running.launched.terminal.take() {
             peer = sys::pty_peer(master.as_fd()).ok();

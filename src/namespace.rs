@@ -1,12 +1,15 @@
 //! Namespaces: which of the kernel's global tables a container has its own copy of. Lesson: 2, namespaces.
 
+use crate::explain::{Action, Trace};
 use crate::{Context, Error, Result};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::unistd::{Pid, getegid, geteuid};
+use nix::unistd::{getegid, geteuid};
+use std::fmt::Display;
 use std::fs;
 use std::io::Write;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 /// The namespaces that are new for a container: namespaces(7). PID, mount, UTS, IPC and cgroup always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,31 +49,42 @@ impl Namespaces {
     /// setns(2): our next child will be born in the pid namespace of this process, and we are in its user
     /// namespace, if it has one of its own, from now on.
     pub fn join_for_children(self, process: BorrowedFd) -> nix::Result<()> {
+        setns(process, self.for_children())
+    }
+
+    /// What [`Namespaces::join_for_children`] joins.
+    pub(crate) fn for_children(self) -> CloneFlags {
         let mut flags = CloneFlags::CLONE_NEWPID;
         flags.set(CloneFlags::CLONE_NEWUSER, self.user);
-        setns(process, flags)
+        flags
     }
 }
 
 /// Makes the calling user and group root in the user namespace of `child`: `uid_map` and `gid_map`, one
 /// line each. Somebody without privileges may map only himself, and must give up setgroups(2) for the
-/// group (user_namespaces(7), "Defining user and group ID mappings").
+/// group (user_namespaces(7), "Defining user and group ID mappings"). `child` is its pid; in a rehearsal, which
+/// has no child, any word.
 ///
 /// # Errors
 /// If the kernel refuses a map.
-pub fn map_ourselves_to_root(child: Pid) -> Result<()> {
+pub fn map_ourselves_to_root(child: impl Display, trace: &mut Trace) -> Result<()> {
     let (uid, gid) = (geteuid(), getegid());
-    write(child, "uid_map", &format!("0 {uid} 1"))?;
-    write(child, "setgroups", "deny")?;
-    write(child, "gid_map", &format!("0 {gid} 1"))
+    for (file, text) in [
+        ("uid_map", format!("0 {uid} 1")),
+        ("setgroups", "deny".to_owned()),
+        ("gid_map", format!("0 {gid} 1")),
+    ] {
+        write(&format!("/proc/{child}"), file, &text, trace)?;
+    }
+    Ok(())
 }
 
-fn write(child: Pid, file: &str, text: &str) -> Result<()> {
-    let path = format!("/proc/{child}/{file}");
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
+fn write(proc_dir: &str, file: &str, text: &str, trace: &mut Trace) -> Result<()> {
+    let path = Path::new(proc_dir).join(file);
+    let written = trace.act(&Action::MapIds(&path, text), |calls| {
+        let mut file = calls.call(|| fs::OpenOptions::new().write(true).open(&path))?;
+        calls.call(|| file.write_all(text.as_bytes()))
+    });
     written
         .context(|| format!("cannot write the container's {file}"))
         .map_err(restricted)

@@ -229,10 +229,10 @@ pub fn take_foreground() -> nix::Result<()> {
 }
 
 /// execve(2). Returns only if it fails. `argv` and `envp` end with a null pointer.
-pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
+pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> nix::Result<()> {
     // SAFETY: CStringArray ends with null and owns the strings that it points to.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    Errno::last()
+    Err(Errno::last())
 }
 
 /// Strings as execve(2) wants them: an array of pointers that ends with null. Made before the clone,
@@ -258,12 +258,16 @@ impl CStringArray {
     }
 }
 
-/// TIOCSPTLCK and TIOCGPTPEER (ioctl_tty(2)): unlocks the pseudoterminal of `master` and opens its other
-/// end, without going by a path that somebody else may have mounted over.
-pub fn pty_peer(master: BorrowedFd) -> nix::Result<OwnedFd> {
+/// TIOCSPTLCK (ioctl_tty(2)): unlocks the pseudoterminal of `master`, so that its other end can be opened.
+pub fn unlock_pty(master: BorrowedFd) -> nix::Result<()> {
     let unlock: c_int = 0;
     // SAFETY: TIOCSPTLCK reads an int.
-    done(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }.into())?;
+    done(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }.into())
+}
+
+/// TIOCGPTPEER (ioctl_tty(2)): opens the other end of `master`, without going by a path that somebody else may
+/// have mounted over.
+pub fn pty_peer(master: BorrowedFd) -> nix::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: TIOCGPTPEER takes the flags of open(2) and returns a new descriptor.
     owned(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())
@@ -290,15 +294,19 @@ pub fn set_window_size(terminal: BorrowedFd, size: &libc::winsize) -> nix::Resul
     done(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, ptr::from_ref(size)) }.into())
 }
 
-/// Sets `lo` up in the current network namespace (netdevice(7), SIOCSIFFLAGS).
-pub fn loopback_up() -> nix::Result<()> {
+/// A socket by which to reach the interfaces of the current network namespace (netdevice(7)).
+pub fn interface_socket() -> nix::Result<OwnedFd> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-    let socket = socket(
+    socket(
         AddressFamily::Inet,
         SockType::Datagram,
         SockFlag::SOCK_CLOEXEC,
         None,
-    )?;
+    )
+}
+
+/// Sets `lo` up in the network namespace of `socket` (netdevice(7), SIOCSIFFLAGS).
+pub fn loopback_up(socket: BorrowedFd) -> nix::Result<()> {
     // SAFETY: zero is valid for each member of ifreq.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
     request.ifr_name[0] = b'l' as c_char;

@@ -1,5 +1,6 @@
 //! Volumes: directories and files of the host that a container sees. Lesson: 3, the root filesystem.
 
+use crate::explain::Trace;
 use crate::{Context, Error, Result, inside};
 use nix::errno::Errno;
 use std::fs::Metadata;
@@ -76,14 +77,14 @@ impl Volume {
     }
 
     /// Makes the mount point in the root filesystem if it is missing: a directory, or a file if the source
-    /// is one.
+    /// is one. In a rehearsal nothing is made.
     ///
     /// # Errors
     /// If the source does not exist, or if the mount point is a symlink that leads out of the root
     /// filesystem (or nowhere).
-    pub fn prepare(&self, root: &Path) -> Result<()> {
+    pub fn prepare(&self, root: &Path, trace: &mut Trace) -> Result<()> {
         let source = self.source_metadata()?;
-        inside::make(root, &self.destination, source.is_dir())
+        inside::make(root, &self.destination, source.is_dir(), trace)
             .context(|| format!("cannot make the mount point {} in {}", self.destination.display(), root.display()))
             .map_err(|error| match error.errno() {
                 Some(Errno::EEXIST) => error.hint("a symlink on that path leads out of the root filesystem, or nowhere: remove it, or choose another destination"),

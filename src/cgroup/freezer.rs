@@ -7,6 +7,7 @@
 //! kills must thaw as well, and after the signal, so that nothing else runs.
 
 use super::{Cgroup, Dir, Version, write_once};
+use crate::explain::Answers;
 use crate::{Context, Error, Result};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -60,7 +61,8 @@ impl Dir {
             (Version::V2, false) => ("cgroup.freeze", "0"),
         };
         let file = self.path.join(file);
-        write_once(&file, value).context(|| format!("cannot write to {}", file.display()))?;
+        write_once(&mut Answers::unwanted(), &file, value)
+            .context(|| format!("cannot write to {}", file.display()))?;
         let deadline = Instant::now() + PATIENCE;
         while self.frozen() != Some(frozen) {
             if Instant::now() > deadline {

@@ -5,6 +5,7 @@
 //! empty v2 tree, and so the question is always: in which tree is this controller?
 
 use super::write_once;
+use crate::explain::{Action, Trace};
 use crate::{Context, Error, Result};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
@@ -111,18 +112,30 @@ impl Hierarchy {
 
     /// v2: lets the children of `dir` use a controller. From then on `dir` itself may hold no process
     /// (the "no internal processes" rule), unless it is the root of the tree.
-    pub(super) fn enable_below(&self, controller: &str, dir: &Path) -> Result<()> {
+    pub(super) fn enable_below(
+        &self,
+        controller: &str,
+        dir: &Path,
+        trace: &mut Trace,
+    ) -> Result<()> {
         let file = dir.join("cgroup.subtree_control");
         let enabled = fs::read_to_string(&file).unwrap_or_default();
-        if !dir.exists() || enabled.split_whitespace().any(|c| c == controller) {
+        let there = dir.exists();
+        let value = format!("+{controller}");
+        if (!there && !trace.is_rehearsal())
+            || enabled.split_whitespace().any(|c| c == controller)
+            || trace.would_have(&file, &value)
+        {
             return Ok(());
         }
         let written = match access(&file, AccessFlags::W_OK) {
-            Err(errno) => Err(errno.into()),
+            Err(errno) if there => Err(errno.into()),
             // The kernel itself refuses it only for memory. With cpu or pids it would make `dir` the root
             // of threaded cgroups, and clone3 into a child of that fails with EOPNOTSUPP.
             Ok(()) if holds_processes(dir) => Err(Errno::EBUSY.into()),
-            Ok(()) => write_once(&file, &format!("+{controller}")),
+            _ => trace.act(&Action::EnableController(&file, &value), |calls| {
+                write_once(calls, &file, &value)
+            }),
         };
         written
             .context(|| {
@@ -203,7 +216,8 @@ mod tests {
             dir.path(),
             &[("cgroup.procs", "1\n"), ("cgroup.subtree_control", "")],
         );
-        root.enable_below("pids", dir.path()).unwrap();
+        root.enable_below("pids", dir.path(), &mut Trace::off())
+            .unwrap();
         let control = fs::read_to_string(dir.path().join("cgroup.subtree_control"));
         assert_eq!(control.unwrap(), "+pids");
     }
@@ -217,7 +231,9 @@ mod tests {
             ("cgroup.type", "domain\n"),
         ];
         let inner = v2(dir.path(), &files);
-        let error = inner.enable_below("pids", dir.path()).unwrap_err();
+        let error = inner
+            .enable_below("pids", dir.path(), &mut Trace::off())
+            .unwrap_err();
         assert_eq!(error.errno(), Some(Errno::EBUSY));
         assert!(error.hint_text().unwrap().contains("cgroup.procs"));
         let control = fs::read_to_string(dir.path().join("cgroup.subtree_control"));

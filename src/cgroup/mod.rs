@@ -19,6 +19,7 @@ mod limits;
 pub use hierarchy::{Hierarchy, Version, hierarchies};
 pub use limits::Limits;
 
+use crate::explain::{Action, Answers, Trace};
 use crate::process::ProcessId;
 use crate::record::NotInForce;
 use crate::{Context, Error, Result, sys};
@@ -68,21 +69,30 @@ pub enum View {
 #[derive(Debug)]
 pub struct Join {
     /// v2: it is born there, by `CLONE_INTO_CGROUP` with this directory.
-    pub born_in: Option<OwnedFd>,
+    pub born_in: Option<Door>,
     /// v1: it writes `0` to each of these `tasks` files. For a process of one thread that does the same
     /// as writing to `cgroup.procs`, without the 11 ms that the latter waits for all other threads of the
     /// host (an RCU grace period in the kernel's `cgroup_procs_write_start`).
-    pub tasks: Vec<OwnedFd>,
+    pub tasks: Vec<Door>,
+}
+
+/// A file or directory of a cgroup by which a process gets into it.
+#[derive(Debug)]
+pub struct Door {
+    /// Where it is.
+    pub path: PathBuf,
+    /// It, open; `None` in a rehearsal, for which no cgroup is made.
+    pub fd: Option<OwnedFd>,
 }
 
 impl Cgroup {
     /// Makes the cgroup `id` and sets the limits. What the host does not let us limit is in the list.
-    pub fn create(id: &str, limits: &Limits) -> (Cgroup, Vec<NotInForce>) {
+    pub fn create(id: &str, limits: &Limits, trace: &mut Trace) -> (Cgroup, Vec<NotInForce>) {
         let mut cgroup = Cgroup::default();
         let mut not_in_force = Vec::new();
         let hierarchies = hierarchies().unwrap_or_default();
         for setting in limits.settings() {
-            if let Err(error) = cgroup.set(&hierarchies, id, &setting) {
+            if let Err(error) = cgroup.set(&hierarchies, id, &setting, trace) {
                 not_in_force.push(NotInForce {
                     limit: setting.limit.to_owned(),
                     why: error.to_string(),
@@ -94,14 +104,14 @@ impl Cgroup {
         if let Some(v2) = hierarchies.iter().find(|h| h.version == Version::V2)
             && hierarchies.iter().all(|h| h.version == Version::V2)
         {
-            cgroup.dir_in(v2, id).ok();
+            cgroup.dir_in(v2, id, trace).ok();
         }
         // On v1 only the freezer's own tree can pause it; where there is none, `pause` will say so.
         let has_v2 = |dir: &Dir| dir.version == Version::V2;
         if let Some(freezer) = hierarchies.iter().find(|h| h.has("freezer"))
             && !cgroup.dirs.iter().any(has_v2)
         {
-            cgroup.dir_in(freezer, id).ok();
+            cgroup.dir_in(freezer, id, trace).ok();
         }
         (cgroup, not_in_force)
     }
@@ -121,7 +131,13 @@ impl Cgroup {
     }
 
     /// Sets one limit: makes the directory where it is missing, then writes the files.
-    fn set(&mut self, hierarchies: &[Hierarchy], id: &str, setting: &Setting) -> Result<()> {
+    fn set(
+        &mut self,
+        hierarchies: &[Hierarchy],
+        id: &str,
+        setting: &Setting,
+        trace: &mut Trace,
+    ) -> Result<()> {
         let limit = setting.limit;
         let Some(hierarchy) = hierarchies.iter().find(|h| h.has(setting.controller)) else {
             return Err(Error::new(format!(
@@ -131,15 +147,17 @@ impl Cgroup {
             .hint("/proc/cgroups shows what the kernel has; it may be switched off on its command line (cgroup_disable=, or cgroup_enable=memory on a Raspberry Pi)"));
         };
         if hierarchy.version == Version::V2 {
-            hierarchy.enable_below(setting.controller, &hierarchy.mount_point)?;
+            hierarchy.enable_below(setting.controller, &hierarchy.mount_point, trace)?;
         }
-        let dir = self.dir_in(hierarchy, id)?;
+        let dir = self.dir_in(hierarchy, id, trace)?;
         if hierarchy.version == Version::V2 {
             let parent = dir.parent().expect("it is below PARENT");
-            hierarchy.enable_below(setting.controller, parent)?;
+            hierarchy.enable_below(setting.controller, parent, trace)?;
         }
         for (file, value) in setting.files(hierarchy.version) {
-            match write_once(&dir.join(file), &value) {
+            let path = dir.join(file);
+            let action = Action::SetLimit(&path, &value);
+            match trace.act(&action, |calls| write_once(calls, &path, &value)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && setting.is_swap() => {
                     return no_swap_accounting();
                 }
@@ -152,18 +170,23 @@ impl Cgroup {
     }
 
     /// The directory of the cgroup in a hierarchy, made if it is missing.
-    fn dir_in(&mut self, hierarchy: &Hierarchy, id: &str) -> Result<PathBuf> {
+    fn dir_in(&mut self, hierarchy: &Hierarchy, id: &str, trace: &mut Trace) -> Result<PathBuf> {
         let Dir { path: dir, .. } = Dir::of(hierarchy, id);
         if self.dirs().any(|known| known == dir) {
             return Ok(dir);
         }
         let cannot = || format!("cannot make the cgroup {}", dir.display());
+        let mut make = |dir: &Path| {
+            trace.act(&Action::MakeCgroup(dir), |calls| {
+                calls.call(|| fs::create_dir(dir))
+            })
+        };
         loop {
-            match fs::create_dir(&dir) {
+            match make(&dir) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => break,
                 // No parent yet, or another container has just ended and taken it along.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    match fs::create_dir(hierarchy.mount_point.join(PARENT)) {
+                    match make(&hierarchy.mount_point.join(PARENT)) {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                         made => made.context(cannot).map_err(no_permission)?,
                     }
@@ -182,10 +205,14 @@ impl Cgroup {
     ///
     /// # Errors
     /// If a directory or a file of the cgroup cannot be opened.
-    pub fn join(&self) -> Result<Join> {
-        let open = |path: PathBuf, flags: OFlag| {
-            open(&path, flags | OFlag::O_CLOEXEC, Mode::empty())
-                .context(|| format!("cannot open {}", path.display()))
+    pub fn join(&self, trace: &mut Trace) -> Result<Join> {
+        let mut open = |path: PathBuf, flags: OFlag| -> Result<Door> {
+            let flags = flags | OFlag::O_CLOEXEC;
+            let opened = trace.act(&Action::OpenCgroup(&path, flags), |calls| {
+                calls.call(|| Ok(Some(open(&path, flags, Mode::empty())?)))
+            });
+            let fd = opened.context(|| format!("cannot open {}", path.display()))?;
+            Ok(Door { path, fd })
         };
         let mut join = Join {
             born_in: None,
@@ -267,9 +294,9 @@ impl Dir {
 
 /// One write(2), whose result is the kernel's verdict on the value: a buffered writer would only learn of
 /// a refusal in a flush that nobody checks.
-fn write_once(file: &Path, value: &str) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).open(file)?;
-    match file.write(value.as_bytes())? {
+fn write_once(calls: &mut Answers, file: &Path, value: &str) -> io::Result<()> {
+    let mut file = calls.call(|| fs::OpenOptions::new().write(true).open(file))?;
+    match calls.call(|| file.write(value.as_bytes()))? {
         written if written == value.len() => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
     }
@@ -309,7 +336,7 @@ fn remove_tree(dir: &Path) -> io::Result<()> {
 /// Kills the processes of a cgroup. `cgroup.kill` (v2, Linux 5.14) does it in one step; elsewhere one by
 /// one, again and again until the list is empty, because they may be forking.
 fn kill_all(dir: &Path) {
-    if write_once(&dir.join("cgroup.kill"), "1").is_ok() {
+    if write_once(&mut Answers::unwanted(), &dir.join("cgroup.kill"), "1").is_ok() {
         return;
     }
     let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
@@ -345,7 +372,7 @@ mod tests {
     fn where_both_generations_are_in_use_a_process_gets_into_both() {
         let root = tempfile::tempdir().unwrap();
         let cgroup = mixed(root.path());
-        let join = cgroup.join().unwrap();
+        let join = cgroup.join(&mut Trace::off()).unwrap();
         assert!(join.born_in.is_some());
         assert_eq!(join.tasks.len(), 1);
         assert_eq!(cgroup.view(), View::V2);

@@ -6,6 +6,7 @@
 //! the program, and process 1 passes signals on to it, waits for whatever ends, and ends when the program
 //! does, with its exit status. Like everything between clone and exec it allocates nothing.
 
+use super::line::Line;
 use crate::sys::{self, CommandLine};
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -15,29 +16,32 @@ use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 /// Copies the calling process, and returns in the copy, which goes on to become the program. The other one
 /// is the init, and ends in here.
-pub fn split(ours: &CommandLine) -> nix::Result<()> {
+pub fn split(line: &Line, ours: &CommandLine) -> nix::Result<()> {
     // Before the copy, so that no signal is lost in between.
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    let all = SigSet::all();
+    line.call(|| sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None))?;
     // Nobody in the container may look into what is left of minirun here.
-    prctl::set_dumpable(false)?;
+    line.call(|| prctl::set_dumpable(false))?;
     // SAFETY: the copy calls what the plan says, which neither allocates nor locks; so does the init.
     #[allow(unsafe_code)]
-    match unsafe { fork() }? {
-        ForkResult::Child => lead_the_terminal(),
+    line.call(|| match unsafe { fork() }? {
+        ForkResult::Child => Ok(()),
         ForkResult::Parent { child } => {
             sys::close_from(0).ok(); // the line to minirun too: its end is the program's affair
             prctl::set_name(c"init").ok();
             ours.replace(c"init"); // ps shows it: how minirun was called is nobody's business in here
             sys::exit_now(i32::from(look_after(child)))
         }
-    }
+    })?;
+    lead_the_terminal(line)
 }
 
 /// A process group of the program's own, in the foreground of the terminal, if there is one: so Ctrl-C goes
 /// to the program, and not to the init, which would pass it on a second time.
-fn lead_the_terminal() -> nix::Result<()> {
-    setpgid(Pid::this(), Pid::this())?;
-    match sys::take_foreground() {
+fn lead_the_terminal(line: &Line) -> nix::Result<()> {
+    let ourselves = Pid::from_raw(0);
+    line.call(|| setpgid(ourselves, ourselves))?;
+    match line.call(sys::take_foreground) {
         Err(Errno::ENOTTY | Errno::EBADF | Errno::ENXIO | Errno::EINVAL) => Ok(()),
         result => result,
     }

@@ -15,26 +15,32 @@
 //! | `plan.rs` | what is to be done, as data |
 //! | `step.rs` | each step, and the system calls in it |
 //! | `words.rs` | what each step is called |
+//! | `explain.rs` | its system calls, what it is for, and the lesson that teaches it |
+//! | `taken.rs` | the step that the child is taking, from what it tells of its calls |
 //! | `init.rs` | the process 1 of a container with `--init` |
 //! | `line.rs` | what parent and child tell each other |
 //! | `mod.rs` | clone3, and both sides of it |
 
+mod explain;
 mod init;
 mod line;
 mod plan;
 mod step;
+mod taken;
 mod words;
 
 pub use plan::{JoinSpec, Plan, Spec, Streams, plan, plan_to_join};
 pub(crate) use step::Step;
 pub use step::User;
 
+use crate::explain::{Action, Answers, Explain, Process, Trace};
 use crate::{Context, Error, Result, hints, namespace, sys};
-use line::Message;
+use line::{Line, Message};
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
+use taken::Taken;
 
 /// A container whose program runs.
 pub struct Launched {
@@ -50,33 +56,39 @@ pub struct Launched {
 ///
 /// # Errors
 /// If a step fails: which one, and why. The child has ended then, and been waited for.
-pub fn launch(plan: &Plan) -> Result<Launched> {
+pub fn launch(plan: &Plan, trace: &mut Trace) -> Result<Launched> {
     let (ours, childs) = line::pair()?;
-    let flags = match &plan.existing {
-        None => plan.namespaces.clone_flags(),
-        Some(container) => {
-            let joined = plan
-                .namespaces
-                .join_for_children(container.process_1.as_fd());
-            joined.context(|| "cannot join the container's namespaces")?;
-            0
-        }
-    };
-    let born_in = plan.born_in.as_ref().map(|dir| dir.as_fd());
-    // SAFETY: the child only takes the steps of the plan, none of which allocates or locks, and then
-    // ends by exec or exit_now.
-    #[allow(unsafe_code)]
-    let (pid, pidfd) = match unsafe { sys::clone3(flags, born_in) } {
-        Ok(sys::Clone::Child) => child(plan, childs),
-        Ok(sys::Clone::Parent { pid, pidfd }) => (pid, pidfd),
-        Err(errno) => return Err(cannot_clone(plan, errno)),
+    let flags = new_namespaces(plan);
+    if let Some(container) = &plan.existing {
+        let process_1 = container.process_1.as_fd();
+        let joined = trace.act(&Action::JoinForChildren(plan.namespaces), |calls| {
+            calls.call(|| Ok(plan.namespaces.join_for_children(process_1)?))
+        });
+        joined.context(|| "cannot join the container's namespaces")?;
+    }
+    let born_in = plan.born_in.as_ref().and_then(|door| door.fd.as_ref());
+    let clock = trace.clock();
+    let cloned = trace.act(&clone_action(plan), |calls| {
+        // SAFETY: the child only takes the steps of the plan, none of which allocates or locks, and then
+        // ends by exec or exit_now.
+        #[allow(unsafe_code)]
+        let clone = || match unsafe { sys::clone3(flags, born_in.map(AsFd::as_fd)) }? {
+            sys::Clone::Child => child(plan, &Line::new(childs.as_fd(), clock)),
+            sys::Clone::Parent { pid, pidfd } => Ok(Some((pid, pidfd))),
+        };
+        calls.call(clone)
+    });
+    let (pid, pidfd) = match cloned {
+        Ok(Some(born)) => born,
+        Ok(None) => return Err(Error::new("a rehearsal has no child")),
+        Err(error) => return Err(cannot_clone(plan, errno_of(&error))),
     };
     drop(childs); // so that the end of the child is the end of the line
     let told = match plan.namespaces.user && plan.existing.is_none() {
-        true => namespace::map_ourselves_to_root(pid).and_then(|()| line::send_go(&ours)),
+        true => map_and_go(pid, &ours, trace),
         false => Ok(()),
     };
-    match told.and_then(|()| hear(plan, &ours)) {
+    match told.and_then(|()| hear(plan, pid, &ours, trace)) {
         Ok(terminal) => Ok(Launched {
             pid,
             pidfd,
@@ -91,10 +103,56 @@ pub fn launch(plan: &Plan) -> Result<Launched> {
     }
 }
 
+/// Tells the trace what [`launch`] would do with this plan, and does nothing.
+///
+/// # Errors
+/// None that a launch would not have either.
+pub fn rehearse(plan: &Plan, trace: &mut Trace) -> Result<()> {
+    let untimed = |_: &mut Answers| Ok(());
+    trace.act(&clone_action(plan), untimed).ok(); // a rehearsal does not fail
+    for step in &plan.steps {
+        let calls = vec![(None, None); step.calls().len()];
+        let began = trace.now();
+        trace.record(Process::Container, None, step, calls, began);
+        if let Step::AwaitIdMaps = step {
+            namespace::map_ourselves_to_root("PID", trace)?;
+            trace.act(&Action::Go, untimed).ok();
+        }
+    }
+    trace.act(&Action::HearExec, untimed).ok();
+    Ok(())
+}
+
+/// What clone3 makes: nothing where the child joins a container that runs already.
+fn new_namespaces(plan: &Plan) -> u64 {
+    match plan.existing {
+        Some(_) => 0,
+        None => plan.namespaces.clone_flags(),
+    }
+}
+
+fn clone_action(plan: &Plan) -> Action<'_> {
+    let born_in = plan.born_in.as_ref().map(|door| door.path.as_path());
+    let into_cgroup = born_in.map_or(0, |_| sys::CLONE_INTO_CGROUP);
+    let flags = new_namespaces(plan) | libc::CLONE_PIDFD as u64 | into_cgroup;
+    Action::Clone(flags, born_in)
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+fn map_and_go(pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<()> {
+    namespace::map_ourselves_to_root(pid, trace)?;
+    trace
+        .act(&Action::Go, |calls| calls.call(|| Ok(line::send_go(line)?)))
+        .context(|| "cannot reach the child process")
+}
+
 /// The child's whole life until exec.
-fn child(plan: &Plan, line: OwnedFd) -> ! {
-    let line = line.as_fd();
+fn child(plan: &Plan, line: &Line) -> ! {
     for (number, step) in plan.steps.iter().enumerate() {
+        line.begin(number);
         if let Err(errno) = step.run(line) {
             line::send_failure(line, number, errno);
             break;
@@ -104,17 +162,33 @@ fn child(plan: &Plan, line: OwnedFd) -> ! {
 }
 
 /// Listens to the child until it runs its program.
-fn hear(plan: &Plan, line: &OwnedFd) -> Result<Option<OwnedFd>> {
+fn hear(plan: &Plan, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
+    let mut taken = Taken::by(pid);
     loop {
+        let began = trace.now();
         match line::receive(line)? {
             Message::Terminal(master) => terminal = Some(master),
-            Message::Failed(step, errno) => return Err(step_failed(plan, step, errno)),
-            Message::End => return Ok(terminal),
+            Message::Called(called) => taken.add(called, plan, trace),
+            Message::Ready => {
+                taken.announce_exec(plan, trace);
+                line::send_go(line).context(|| "cannot reach the child process")?;
+            }
+            Message::Failed(step, errno) => {
+                taken.end(plan, trace);
+                return Err(step_failed(plan, step, errno));
+            }
+            Message::End => {
+                let heard = (Some(trace.now() - began), None);
+                if taken.end_by_exec(plan, trace) {
+                    let us = Some(Pid::this());
+                    trace.record(Process::Minirun, us, &Action::HearExec, vec![heard], began);
+                }
+                return Ok(terminal);
+            }
         }
     }
 }
-
 fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
     let Some(step) = plan.steps.get(number) else {
         return Error::new("the child process named a step that is not in the plan");

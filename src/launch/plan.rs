@@ -2,14 +2,14 @@
 //! Lesson: 5, the runtime.
 
 use super::step::{Exec, Joined, Mount, Pipes, Step, Terminal, User, WorkDir};
-use crate::cgroup::{Join, View};
+use crate::cgroup::{Door, Join, View};
 use crate::namespace::Namespaces;
 use crate::sys::{CStringArray, CommandLine};
 use crate::user::Account;
 use crate::volume::Volume;
 use crate::{Context, Error, Result};
 use nix::mount::MsFlags;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -61,7 +61,7 @@ pub struct Plan {
     /// The container whose namespaces the child is to be in, instead of new ones.
     pub(super) existing: Option<Existing>,
     /// The cgroup v2 directory to be born in.
-    pub(super) born_in: Option<OwnedFd>,
+    pub(super) born_in: Option<Door>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -229,12 +229,24 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
     })
 }
 
+fn is_pipe(fd: &OwnedFd) -> bool {
+    let is_fifo = |kind| SFlag::from_bits_truncate(kind) & SFlag::S_IFMT == SFlag::S_IFIFO;
+    fstat(fd).is_ok_and(|meta| is_fifo(meta.st_mode))
+}
+
 fn add_streams(steps: &mut Vec<Step>, streams: Streams, account: &Account) {
     let owner = account.user.uid;
     match streams {
         Streams::Ours => {}
         Streams::Terminal(size) => steps.push(Step::Terminal(Terminal { size, owner })),
-        Streams::Piped(streams) => steps.push(Step::Streams(Pipes { streams, owner })),
+        Streams::Piped(streams) => {
+            let to_give_away = [0, 1, 2].map(|number| owner != 0 && is_pipe(&streams[number]));
+            steps.push(Step::Streams(Pipes {
+                streams,
+                owner,
+                to_give_away,
+            }));
+        }
     }
 }
 
@@ -374,6 +386,8 @@ fn exec(args: &[String], env: Vec<String>) -> Result<Exec> {
     };
     Ok(Exec {
         command: command.clone(),
+        args: args.to_vec(),
+        variables: env.len(),
         candidates,
         argv: all(args)?,
         envp: all(&env)?,

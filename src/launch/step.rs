@@ -2,19 +2,21 @@
 //! Lesson: 5, the runtime.
 //!
 //! A step is data, made by the parent before the clone ([`super::plan`]), so that the child need not
-//! allocate. The same list is what the child executes and what errors name.
+//! allocate. The same list is what the child executes, what errors name, and what `--explain` tells.
 
+use super::line::Line;
+use crate::cgroup::Door;
 use crate::sys::{self, CStringArray, CommandLine};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::sys::stat::{Mode, SFlag, fstat, makedev, mkdirat, mknodat, umask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat, umask};
 use nix::unistd::{chdir, pivot_root, setresgid, setresuid, setsid, symlinkat, write};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// One thing that the child does.
 pub enum Step {
@@ -23,7 +25,7 @@ pub enum Step {
     /// Waits until the parent has written `uid_map` and `gid_map`: before that, the child is nobody.
     AwaitIdMaps,
     /// cgroups(7), v1: writes `0` to each `tasks` file.
-    JoinCgroups(Vec<OwnedFd>),
+    JoinCgroups(Vec<Door>),
     /// setns(2), all at once by way of process 1: the namespaces of a container that runs already.
     JoinNamespaces(Joined),
     /// unshare(2) `CLONE_NEWCGROUP`: the cgroup that the child is in now becomes `/` inside.
@@ -119,6 +121,8 @@ pub struct Pipes {
     pub streams: [OwnedFd; 3],
     /// Who may open them by name, as /dev/stdout.
     pub owner: libc::uid_t,
+    /// Which of them are pipes, and not root\'s: /dev/null, where there is no input, is not ours to give away.
+    pub to_give_away: [bool; 3],
 }
 
 pub struct WorkDir {
@@ -141,159 +145,156 @@ pub struct User {
 pub struct Exec {
     /// The command as it was given.
     pub command: String,
+    /// It and its arguments, and how many variables its environment has, for people to read.
+    pub args: Vec<String>,
+    pub variables: usize,
     /// Where it may be: itself if it has a slash, else in each directory of PATH.
     pub candidates: Vec<CString>,
     pub argv: CStringArray,
     pub envp: CStringArray,
 }
 
-/// The child's end of the socket to its parent: see [`super::line`].
-pub type Line<'a> = BorrowedFd<'a>;
-
 impl Step {
-    /// Does it. Called in the child only; allocates nothing.
-    pub fn run(&self, line: Line) -> nix::Result<()> {
+    /// Does it. Called in the child only; allocates nothing. Each system call is made by [`Line::call`].
+    pub fn run(&self, line: &Line) -> nix::Result<()> {
         match self {
             Step::DieWithParent => die_with_parent(line),
             Step::AwaitIdMaps => super::line::await_go(line),
-            Step::JoinCgroups(tasks) => join_cgroups(tasks),
-            Step::JoinNamespaces(joined) => setns(&joined.process_1, joined.flags),
-            Step::NewCgroupNamespace => unshare(CloneFlags::CLONE_NEWCGROUP),
-            Step::NewSession => setsid().map(drop),
-            Step::Umask(mode) => {
-                umask(*mode);
-                Ok(())
-            }
-            Step::PrivateMounts => change_mount(c"/", MsFlags::MS_REC | MsFlags::MS_PRIVATE),
-            Step::BindRoot(root) => bind(root, root),
-            Step::EnterRoot(root) => chdir(root.as_c_str()),
-            Step::Mount(mount) => mount.run(),
+            Step::JoinCgroups(tasks) => join_cgroups(line, tasks),
+            Step::JoinNamespaces(joined) => line.call(|| setns(&joined.process_1, joined.flags)),
+            Step::NewCgroupNamespace => line.call(|| unshare(CloneFlags::CLONE_NEWCGROUP)),
+            Step::NewSession => line.call(setsid).map(drop),
+            Step::Umask(mode) => line.call(|| Ok(umask(*mode))).map(drop),
+            Step::PrivateMounts => change_mount(line, c"/", MsFlags::MS_REC | MsFlags::MS_PRIVATE),
+            Step::BindRoot(root) => bind(line, root, root),
+            Step::EnterRoot(root) => line.call(|| chdir(root.as_c_str())),
+            Step::Mount(mount) => mount.run(line),
             Step::MakeDir(path) => {
-                mkdirat(AT_FDCWD, path.as_c_str(), Mode::from_bits_truncate(0o755))
+                let mode = Mode::from_bits_truncate(0o755);
+                line.call(|| mkdirat(AT_FDCWD, path.as_c_str(), mode))
             }
             Step::Device(path, major, minor) => {
                 let mode = Mode::from_bits_truncate(0o666);
-                mknodat(
-                    AT_FDCWD,
-                    *path,
-                    SFlag::S_IFCHR,
-                    mode,
-                    makedev(*major, *minor),
-                )
+                let device = makedev(*major, *minor);
+                line.call(|| mknodat(AT_FDCWD, *path, SFlag::S_IFCHR, mode, device))
             }
             Step::BindDevice(source, target) => {
                 let flags = OFlag::O_CREAT | OFlag::O_CLOEXEC;
-                open(*target, flags, Mode::from_bits_truncate(0o666))?;
-                bind(source, target)
+                line.call(|| open(*target, flags, Mode::from_bits_truncate(0o666)))?;
+                bind(line, source, target)
             }
-            Step::Link(path, target) => symlinkat(*target, AT_FDCWD, *path),
-            Step::BindSys => bind_sys(),
-            Step::Volume(volume) => volume.run(),
-            Step::ReadOnlyPath(path) => if_it_exists(read_only(path)),
-            Step::MaskedPath(path) => if_it_exists(mask(path)),
+            Step::Link(path, target) => line.call(|| symlinkat(*target, AT_FDCWD, *path)),
+            Step::BindSys => bind_sys(line),
+            Step::Volume(volume) => volume.run(line),
+            Step::ReadOnlyPath(path) => if_it_exists(read_only(line, path)),
+            Step::MaskedPath(path) => if_it_exists(mask(line, path)),
             Step::Terminal(terminal) => terminal.run(line),
-            Step::Streams(pipes) => pipes.run(),
-            Step::PivotRoot => pivot_root(c".", c"."),
-            Step::DetachOldRoot => umount2(c".", MntFlags::MNT_DETACH).and_then(|()| chdir(c"/")),
-            Step::ReadOnlyRoot => {
-                sys::mount_setattr(libc::AT_FDCWD, c"/", 0, libc::MOUNT_ATTR_RDONLY)
+            Step::Streams(pipes) => pipes.run(line),
+            Step::PivotRoot => line.call(|| pivot_root(c".", c".")),
+            Step::DetachOldRoot => {
+                line.call(|| umount2(c".", MntFlags::MNT_DETACH))?;
+                line.call(|| chdir(c"/"))
             }
-            Step::HostName(name) => nix::unistd::sethostname(name),
-            Step::LoopbackUp => sys::loopback_up(),
-            Step::WorkDir(workdir) => workdir.run(),
-            Step::User(user) => user.run(),
-            Step::NoNewPrivileges => prctl::set_no_new_privs(),
-            Step::Init(ours) => super::init::split(ours),
-            Step::DefaultSignals => default_signals(),
-            Step::CloseFiles => sys::close_on_exec_from(3),
-            Step::Exec(exec) => exec.run(),
+            Step::ReadOnlyRoot => set_read_only(line, c"/", 0),
+            Step::HostName(name) => line.call(|| nix::unistd::sethostname(name)),
+            Step::LoopbackUp => loopback_up(line),
+            Step::WorkDir(workdir) => workdir.run(line),
+            Step::User(user) => user.run(line),
+            Step::NoNewPrivileges => line.call(prctl::set_no_new_privs),
+            Step::Init(ours) => super::init::split(line, ours),
+            Step::DefaultSignals => default_signals(line),
+            Step::CloseFiles => line.call(|| sys::close_on_exec_from(3)),
+            Step::Exec(exec) => exec.run(line),
         }
     }
 }
 
 /// The parent may have died before the call, when it was too late to be told: then the socket is closed.
-fn die_with_parent(line: Line) -> nix::Result<()> {
-    prctl::set_pdeathsig(Signal::SIGKILL)?;
+fn die_with_parent(line: &Line) -> nix::Result<()> {
+    line.call(|| prctl::set_pdeathsig(Signal::SIGKILL))?;
     match super::line::is_closed(line) {
         true => sys::exit_now(0),
         false => Ok(()),
     }
 }
 
-fn join_cgroups(tasks: &[OwnedFd]) -> nix::Result<()> {
+fn join_cgroups(line: &Line, tasks: &[Door]) -> nix::Result<()> {
     for file in tasks {
-        write(file, b"0")?; // "0" is whoever writes
+        let file = file.fd.as_ref().ok_or(Errno::EBADF)?;
+        line.call(|| write(file, b"0"))?; // "0" is whoever writes
     }
     Ok(())
 }
 
 /// A change of propagation or attributes: no source, no type, no options.
-fn change_mount(path: &CStr, flags: MsFlags) -> nix::Result<()> {
-    mount(None::<&CStr>, path, None::<&CStr>, flags, None::<&CStr>)
+fn change_mount(line: &Line, path: &CStr, flags: MsFlags) -> nix::Result<()> {
+    line.call(|| mount(None::<&CStr>, path, None::<&CStr>, flags, None::<&CStr>))
 }
 
-fn bind(source: &CStr, target: &CStr) -> nix::Result<()> {
+fn bind(line: &Line, source: &CStr, target: &CStr) -> nix::Result<()> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(source), target, None::<&CStr>, flags, None::<&CStr>)
+    line.call(|| mount(Some(source), target, None::<&CStr>, flags, None::<&CStr>))
 }
 
 impl Mount {
     /// The mount point is opened first, refusing symlinks, and then mounted on through the descriptor:
     /// so nobody who can write to the root filesystem can make us mount somewhere else.
-    fn run(&self) -> nix::Result<()> {
+    fn run(&self, line: &Line) -> nix::Result<()> {
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS;
-        let target = sys::openat2(libc::AT_FDCWD, &self.target, flags, resolve)?;
+        let target = line.call(|| sys::openat2(libc::AT_FDCWD, &self.target, flags, resolve))?;
         let by_fd = FdPath::new(&target);
         let options = (!self.options.is_empty()).then_some(self.options.as_c_str());
-        mount(
-            Some(self.kind),
-            by_fd.as_c_str(),
-            Some(self.kind),
-            self.flags,
-            options,
-        )
+        let (kind, by_fd) = (Some(self.kind), by_fd.as_c_str());
+        line.call(|| mount(kind, by_fd, kind, self.flags, options))
     }
 }
 
 impl Volume {
     /// The tree is made read-only before it is attached, so that it is never seen writable. Symlinks in
     /// the destination are followed as the container would: its root is their root.
-    fn run(&self) -> nix::Result<()> {
-        let tree = sys::clone_mount_tree(&self.source)?;
+    fn run(&self, line: &Line) -> nix::Result<()> {
+        let tree = line.call(|| sys::clone_mount_tree(&self.source))?;
         if self.read_only {
             let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-            sys::mount_setattr(tree.as_raw_fd(), c"", flags, libc::MOUNT_ATTR_RDONLY)?;
+            let add = libc::MOUNT_ATTR_RDONLY;
+            line.call(|| sys::mount_setattr(tree.as_raw_fd(), c"", flags, add))?;
         }
         let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-        let target = sys::openat2(libc::AT_FDCWD, &self.destination, libc::O_PATH, resolve)?;
-        sys::move_mount(tree.as_fd(), target.as_fd())
+        let destination = self.destination.as_c_str();
+        let open = || sys::openat2(libc::AT_FDCWD, destination, libc::O_PATH, resolve);
+        let target = line.call(open)?;
+        line.call(|| sys::move_mount(tree.as_fd(), target.as_fd()))
     }
 }
 
-fn bind_sys() -> nix::Result<()> {
-    bind(c"/sys", c"sys")?;
-    let add = libc::MOUNT_ATTR_RDONLY;
-    sys::mount_setattr(libc::AT_FDCWD, c"sys", libc::AT_RECURSIVE, add)
+fn bind_sys(line: &Line) -> nix::Result<()> {
+    bind(line, c"/sys", c"sys")?;
+    set_read_only(line, c"sys", libc::AT_RECURSIVE)
 }
 
-fn read_only(path: &CStr) -> nix::Result<()> {
-    bind(path, path)?;
-    sys::mount_setattr(libc::AT_FDCWD, path, 0, libc::MOUNT_ATTR_RDONLY)
+fn read_only(line: &Line, path: &CStr) -> nix::Result<()> {
+    bind(line, path, path)?;
+    set_read_only(line, path, 0)
+}
+
+fn set_read_only(line: &Line, path: &CStr, flags: i32) -> nix::Result<()> {
+    let add = libc::MOUNT_ATTR_RDONLY;
+    line.call(|| sys::mount_setattr(libc::AT_FDCWD, path, flags, add))
 }
 
 /// A file is covered by the null device, a directory by an empty filesystem.
-fn mask(path: &CStr) -> nix::Result<()> {
-    match bind(c"dev/null", path) {
-        Err(Errno::ENOTDIR) => mount(
-            Some(c"tmpfs"),
-            path,
-            Some(c"tmpfs"),
-            MsFlags::MS_RDONLY,
-            Some(c"nr_inodes=1,nr_blocks=1"),
-        ),
+fn mask(line: &Line, path: &CStr) -> nix::Result<()> {
+    let (tmpfs, options) = (Some(c"tmpfs"), Some(c"nr_inodes=1,nr_blocks=1"));
+    match bind(line, c"dev/null", path) {
+        Err(Errno::ENOTDIR) => line.call(|| mount(tmpfs, path, tmpfs, MsFlags::MS_RDONLY, options)),
         result => result,
     }
+}
+
+fn loopback_up(line: &Line) -> nix::Result<()> {
+    let socket = line.call(sys::interface_socket)?;
+    line.call(|| sys::loopback_up(socket.as_fd()))
 }
 
 /// Not every kernel has every file of /proc.
@@ -305,81 +306,78 @@ fn if_it_exists(result: nix::Result<()>) -> nix::Result<()> {
 }
 
 impl Terminal {
-    fn run(&self, line: Line) -> nix::Result<()> {
+    fn run(&self, line: &Line) -> nix::Result<()> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let master = open(c"dev/pts/ptmx", flags, Mode::empty())?;
-        let terminal = sys::pty_peer(master.as_fd())?;
-        sys::set_window_size(master.as_fd(), &self.size)?;
+        let master = line.call(|| open(c"dev/pts/ptmx", flags, Mode::empty()))?;
+        line.call(|| sys::unlock_pty(master.as_fd()))?;
+        let terminal = line.call(|| sys::pty_peer(master.as_fd()))?;
+        line.call(|| sys::set_window_size(master.as_fd(), &self.size))?;
         if self.owner != 0 {
-            nix::unistd::fchown(&terminal, Some(self.owner.into()), None)?;
+            line.call(|| nix::unistd::fchown(&terminal, Some(self.owner.into()), None))?;
         }
-        sys::set_controlling_terminal(terminal.as_fd())?;
+        line.call(|| sys::set_controlling_terminal(terminal.as_fd()))?;
         for stream in 0..=2 {
-            sys::replace_stream(terminal.as_fd(), stream)?;
+            line.call(|| sys::replace_stream(terminal.as_fd(), stream))?;
         }
         super::line::send_terminal(line, master.as_fd())
     }
 }
 
 impl Pipes {
-    fn run(&self) -> nix::Result<()> {
+    fn run(&self, line: &Line) -> nix::Result<()> {
         for (number, stream) in (0..).zip(&self.streams) {
-            // /dev/null, where there is no input, is not ours to give away.
-            if self.owner != 0 && is_pipe(stream)? {
-                nix::unistd::fchown(stream, Some(self.owner.into()), None)?;
+            if self.to_give_away[number as usize] {
+                line.call(|| nix::unistd::fchown(stream, Some(self.owner.into()), None))?;
             }
-            sys::replace_stream(stream.as_fd(), number)?;
+            line.call(|| sys::replace_stream(stream.as_fd(), number))?;
         }
         Ok(())
     }
 }
 
-fn is_pipe(fd: &OwnedFd) -> nix::Result<bool> {
-    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
-    Ok(kind == SFlag::S_IFIFO)
-}
-
 impl WorkDir {
-    fn run(&self) -> nix::Result<()> {
+    fn run(&self, line: &Line) -> nix::Result<()> {
+        let mode = Mode::from_bits_truncate(0o755);
         for dir in &self.ancestors {
-            match nix::unistd::mkdir(dir.as_c_str(), Mode::from_bits_truncate(0o755)) {
+            match line.call(|| nix::unistd::mkdir(dir.as_c_str(), mode)) {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        chdir(self.path.as_c_str())
+        line.call(|| chdir(self.path.as_c_str()))
     }
 }
 
 impl User {
-    fn run(&self) -> nix::Result<()> {
+    fn run(&self, line: &Line) -> nix::Result<()> {
         if let Some(groups) = &self.groups {
-            sys::setgroups(groups)?;
+            line.call(|| sys::setgroups(groups))?;
         }
         let gid = self.gid.into();
-        setresgid(gid, gid, gid)?;
+        line.call(|| setresgid(gid, gid, gid))?;
         let uid = self.uid.into();
-        setresuid(uid, uid, uid)
+        line.call(|| setresuid(uid, uid, uid))
     }
 }
 
 /// minirun has blocked the signals that it forwards, and ignores SIGPIPE in some commands; both would be
 /// inherited across exec.
-fn default_signals() -> nix::Result<()> {
+fn default_signals(line: &Line) -> nix::Result<()> {
     let none = SigSet::empty();
-    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&none), None)?;
-    sys::default_action(Signal::SIGPIPE)
+    line.call(|| sigprocmask(SigmaskHow::SIG_SETMASK, Some(&none), None))?;
+    line.call(|| sys::default_action(Signal::SIGPIPE))
 }
 
 impl Exec {
     /// As execvp(3): the first that exists and may be executed; if one existed but may not be, EACCES.
-    fn run(&self) -> nix::Result<()> {
+    fn run(&self, line: &Line) -> nix::Result<()> {
         let mut verdict = Errno::ENOENT;
         for candidate in &self.candidates {
-            match sys::execve(candidate, &self.argv, &self.envp) {
-                Errno::ENOENT | Errno::ENOTDIR => {}
-                Errno::EACCES => verdict = Errno::EACCES,
-                errno => return Err(errno),
+            line.before_exec()?;
+            match line.call(|| sys::execve(candidate, &self.argv, &self.envp)) {
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(Errno::EACCES) => verdict = Errno::EACCES,
+                result => return result,
             }
         }
         Err(verdict)

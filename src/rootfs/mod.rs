@@ -153,7 +153,7 @@ pub fn build(output: &Path, source: &Source, replace: bool) -> Result<Report> {
 /// # Errors
 /// Those of [`build`], and of [`check`] if a broken one is there.
 pub fn ensure_default(store_root: &Path) -> Result<(PathBuf, Option<Report>)> {
-    let default = store_root.join("rootfs").join("default");
+    let default = default_in(store_root);
     if output::is_occupied(&default) {
         return check(&default).map(|()| (default, None));
     }
@@ -168,6 +168,11 @@ pub fn ensure_default(store_root: &Path) -> Result<(PathBuf, Option<Report>)> {
         return Ok((default, Some(report)));
     }
     check(&default).map(|()| (default, None))
+}
+
+/// Where a store's default root filesystem is, if it has been built.
+pub fn default_in(store_root: &Path) -> PathBuf {
+    store_root.join("rootfs").join("default")
 }
 
 /// The place of a store's default root filesystem, `<store>/rootfs/default`. The directory it will be in

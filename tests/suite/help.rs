@@ -33,6 +33,7 @@ fn the_help_of_minirun() -> Outcome {
       start        Start a container and wait until it ends, or with -d start containers in the
                    background
       run          Make a container and start it
+      explain      Say what `run` or `start` would do, system call by system call, and do nothing
       stop         End running containers: SIGTERM first, SIGKILL if that does not help
       restart      End containers that run, and start them again, in the background
       kill         Send a signal to process 1 of running containers
@@ -66,6 +67,7 @@ fn the_help_of_minirun() -> Outcome {
       minirun start web             run its shell; leave with `exit`
       minirun run --rm -- ps        run one command in a container that is deleted afterwards
       minirun run --memory 64M --cpu 20% --pids 10 play -- sh
+      minirun explain -- ps         what `run` would do, system call by system call
       minirun list
       minirun delete web
 
@@ -194,6 +196,7 @@ fn every_command_has_help() -> Outcome {
         "create",
         "start",
         "run",
+        "explain",
         "stop",
         "pause",
         "resume",

@@ -10,6 +10,7 @@ mod common;
 mod crash;
 mod errors;
 mod exec;
+mod explain;
 mod fork_demo;
 mod help;
 mod init;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         limits::all(),
         errors::all(),
         exec::all(),
+        explain::all(),
         store::all(),
         crash::all(),
         terminal::all(),

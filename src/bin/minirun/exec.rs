@@ -1,5 +1,6 @@
 //! `minirun exec`.
 
+use crate::explain::ExplainOption;
 use crate::options::{variable, workdir};
 use minirun::Result;
 use minirun::exec::{Exec, exec};
@@ -37,6 +38,8 @@ pub struct Args {
     /// Who to be inside, by name or number
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
+    #[command(flatten)]
+    explain: ExplainOption,
     /// A running container
     name: String,
     /// The program and its arguments, run without a shell
@@ -62,5 +65,6 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
         interactive: args.interactive,
         terminal: args.tty,
     };
-    exec(store, &name, program)
+    args.explain
+        .told(|trace| exec(store, &name, program, trace))
 }

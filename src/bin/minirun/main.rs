@@ -9,6 +9,7 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+mod explain;
 mod info;
 mod kill;
 mod list;
@@ -55,6 +56,7 @@ Examples:
   minirun start web             run its shell; leave with `exit`
   minirun run --rm -- ps        run one command in a container that is deleted afterwards
   minirun run --memory 64M --cpu 20% --pids 10 play -- sh
+  minirun explain -- ps         what `run` would do, system call by system call
   minirun list
   minirun delete web
 
@@ -67,6 +69,7 @@ enum Command {
     Create(create::Args),
     Start(start::Args),
     Run(run::Args),
+    Explain(explain::Args),
     Stop(stop::Args),
     Restart(restart::Args),
     Kill(kill::Args),
@@ -121,6 +124,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Create(args) => create::run(args, &store).map(|()| 0),
         Command::Start(args) => start::run(&args, &store),
         Command::Run(args) => run::run(args, &store),
+        Command::Explain(args) => explain::run(args, &store).map(|()| 0),
         Command::Stop(args) => stop::run(&args, &store),
         Command::Restart(args) => restart::run(&args, &store),
         Command::Kill(args) => kill::run(&args, &store),

@@ -88,6 +88,20 @@ impl Options {
     /// Checks the options and makes a record of them. Builds the default root filesystem if it is wanted
     /// and not there yet.
     pub fn into_record(self, name: &Name, store: &Store) -> Result<Record> {
+        self.into_record_with(name, store, default_root)
+    }
+
+    /// The same, where nothing may be built.
+    pub fn into_rehearsed_record(self, name: &Name, store: &Store) -> Result<Record> {
+        self.into_record_with(name, store, default_root_as_it_is)
+    }
+
+    fn into_record_with(
+        self,
+        name: &Name,
+        store: &Store,
+        default_root: impl FnOnce(&Store) -> Result<PathBuf>,
+    ) -> Result<Record> {
         let config = self.config()?; // first, because a root filesystem takes time
         store.check_free(name.as_str())?;
         let root = match &self.rootfs {
@@ -175,6 +189,15 @@ fn default_root(store: &Store) -> Result<PathBuf> {
         );
     }
     Ok(root)
+}
+
+fn default_root_as_it_is(store: &Store) -> Result<PathBuf> {
+    let root = rootfs::default_in(store.home());
+    match root.exists() {
+        true => rootfs::check(&root).map(|()| root),
+        false => Err(Error::new("the default root filesystem is not built yet")
+            .hint("`minirun rootfs build` makes it; or name another with --rootfs DIR")),
+    }
 }
 
 /// `NAME=VALUE` as it is; `NAME` with our own value, or not at all if we have none (docker-run(1)).

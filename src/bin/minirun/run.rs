@@ -1,6 +1,8 @@
 //! `minirun run`.
 
+use crate::explain::ExplainOption;
 use crate::options::Options;
+use minirun::explain::Trace;
 use minirun::name::Name;
 use minirun::record::Restart;
 use minirun::store::Store;
@@ -14,16 +16,19 @@ Examples:
   minirun run play                           a shell, in a container that stays
   minirun run -d web --restart on-failure -- httpd -f      then `minirun logs -f web`
   minirun run --rm --network none -- ip address
+  minirun run --rm --explain -- true         what it does, system call by system call
   minirun run --rm --memory 32M -- sh -c 'tail /dev/zero'     ends with 137: killed at its limit")]
 pub struct Args {
     /// The container's name [default: a random one]
     name: Option<String>,
     /// In the background; prints the container's name
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "explain")]
     detach: bool,
     /// Delete the container when it ends
     #[arg(long)]
     rm: bool,
+    #[command(flatten)]
+    explain: ExplainOption,
     #[command(flatten)]
     options: Options,
 }
@@ -40,7 +45,8 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
             .hint("a container that is deleted when it ends cannot be started again"));
     }
     if !args.detach {
-        return crate::start::finish(container::run(store, record)?);
+        let run = |trace: &mut Trace| container::run(store, record, trace);
+        return crate::start::finish(args.explain.told(run)?);
     }
     crate::start::warn_of(&monitor::run(store, record)?);
     crate::say(name).map(|()| 0)

@@ -1,7 +1,9 @@
 //! `minirun start`, and what it shares with `run`.
 
+use crate::explain::ExplainOption;
 use crate::names;
 use minirun::container::{self, End, Running};
+use minirun::explain::Trace;
 use minirun::record::NotInForce;
 use minirun::store::Store;
 use minirun::units::format_size;
@@ -26,11 +28,13 @@ pub struct Args {
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
     /// In the background
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "explain")]
     detach: bool,
     /// Fail if a limit cannot be set, instead of saying so and going on
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    explain: ExplainOption,
 }
 
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
@@ -39,7 +43,11 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
             warn_of(&monitor::start(store, name, args.strict)?);
             crate::say(format!("started {name}"))
         }),
-        (false, [name]) => finish(container::start(store, &name.parse()?, args.strict)?),
+        (false, [name]) => {
+            let name = name.parse()?;
+            let start = |trace: &mut Trace| container::start(store, &name, args.strict, trace);
+            finish(args.explain.told(start)?)
+        }
         (false, _) => Err(Error::new("only one container can be in the foreground")
             .hint("start several in the background: `minirun start -d NAME NAME`")),
     }
