@@ -9,7 +9,7 @@
 //! CVE-2024-21626). `PR_SET_DUMPABLE` off forbids that, until exec turns it on again (prctl(2)).
 
 use crate::container::{environment, find, not_running};
-use crate::explain::Trace;
+use crate::explain::{Action, Trace};
 use crate::launch::{self, JoinSpec, Streams};
 use crate::name::Name;
 use crate::namespace::Namespaces;
@@ -74,7 +74,10 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
         join: cgroup.join(trace)?,
     })?;
     let signals = Signals::hold()?;
-    prctl::set_dumpable(false).context(|| "cannot protect ourselves from the container")?;
+    let hidden = trace.act(&Action::Undumpable, |calls| {
+        calls.call(|| Ok(prctl::set_dumpable(false)?))
+    });
+    hidden.context(|| "cannot protect ourselves from the container")?;
     let command: &dyn ToString = &exec.args.join(" ");
     events::note(store, &record, "exec", &[("command", command)]);
     let launched = launch::launch(&plan, trace);

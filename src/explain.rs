@@ -118,6 +118,8 @@ pub enum Action<'a> {
     MakeMountPoint(&'a Path, bool),
     /// A file or directory of the cgroup by which the child will join it.
     OpenCgroup(&'a Path, OFlag),
+    /// prctl(2): before a process of ours can be seen in a container that runs already.
+    Undumpable,
     /// setns(2): the child will be born in these namespaces of a container that runs already.
     JoinForChildren(Namespaces),
     /// clone3(2), with these `CLONE_*` flags, into this cgroup v2.
@@ -143,6 +145,7 @@ impl fmt::Display for Action<'_> {
                 write!(f, "make the mount point /{}", path.display())
             }
             Action::OpenCgroup(path, _) => write!(f, "open {}", path.display()),
+            Action::Undumpable => write!(f, "protect ourselves from the container"),
             Action::JoinForChildren(_) => write!(f, "join the container's namespaces"),
             Action::Clone(..) => write!(f, "create the container's namespaces"),
             Action::MapIds(file, _) => write!(f, "write {}", file.display()),
@@ -178,6 +181,7 @@ impl Explain for Action<'_> {
                 let names = names.join("|");
                 vec![format!("openat(AT_FDCWD, {path:?}, {access}{names}) = N")]
             }
+            Action::Undumpable => vec!["prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)".into()],
             Action::JoinForChildren(namespaces) => {
                 vec![format!(
                     "setns(N, {})",
@@ -197,6 +201,7 @@ impl Explain for Action<'_> {
             Action::SetLimit(..) => "the limit is for all of its processes together",
             Action::MakeMountPoint(..) => "a mount needs a place in the root filesystem",
             Action::OpenCgroup(..) => "the way in, for the child",
+            Action::Undumpable => "nobody in the container may look into minirun",
             Action::JoinForChildren(_) => "the child will be born where the container is",
             Action::Clone(flags, _) if *flags & libc::CLONE_NEWPID as u64 == 0 => "a child",
             Action::Clone(..) => "a child with namespaces of its own",
@@ -215,6 +220,7 @@ impl Explain for Action<'_> {
             Action::MakeMountPoint(..) => 3,
             Action::JoinForChildren(_) | Action::Clone(..) => 2,
             Action::MapIds(..) | Action::Go => 6,
+            Action::Undumpable => 5,
             Action::HearExec => 1,
         }
     }

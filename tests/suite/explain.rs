@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 tests![
     strace_sees_what_is_explained,
     strace_sees_the_mount_points_being_made,
+    strace_sees_what_exec_explains,
     strace_sees_what_is_explained_to_an_ordinary_user,
     without_explain_the_child_makes_no_other_calls_and_sends_nothing,
     the_step_that_failed_is_the_last,
@@ -177,6 +178,11 @@ struct Watched {
 
 impl Watched {
     fn run(home: Home, by: By, root: &Path, args: &[&str]) -> Result<Watched, Skip> {
+        let run = ["run", "--rm", "--rootfs", root.to_str().unwrap()];
+        Watched::minirun(home, by, &[&run, args].concat())
+    }
+
+    fn minirun(home: Home, by: By, args: &[&str]) -> Result<Watched, Skip> {
         need_program("strace")?;
         let log = home.beside("strace");
         let mut strace = Command::new("strace");
@@ -196,8 +202,6 @@ impl Watched {
         }
         strace
             .arg(program("minirun"))
-            .args(["run", "--rm", "--rootfs"])
-            .arg(root)
             .args(args)
             .env("MINIRUN_HOME", home.path())
             .current_dir("/");
@@ -280,6 +284,8 @@ impl Watched {
                 || (line.starts_with("mkdir(") && of_launch)
                 || line.starts_with("mkdirat(")
                 || line.starts_with("mknodat(")
+                || line.starts_with("setns(")
+                || line.starts_with("prctl(PR_SET_DUMPABLE")
                 || (line.starts_with("openat(") && of_launch && writes)
                 || (line.starts_with("write(") && of_launch)
                 || (line.starts_with("sendmsg(") && line.contains(r#"iov_base="G""#))
@@ -384,6 +390,22 @@ fn strace_sees_the_mount_points_being_made() -> Outcome {
         "/deep, /deep/usr, /deep/down, /deep/down/minirun"
     );
     compare(&watched);
+    Ok(())
+}
+
+/// As root only: an ordinary user's strace cannot read the arguments of a process that is not dumpable.
+fn strace_sees_what_exec_explains() -> Outcome {
+    let home = root_home()?;
+    home.create("web", &["--", "sleep", "60"]);
+    let mut web = home.background(&["start", "web"]);
+    home.process_1("web");
+    let exec = ["exec", "--explain=json", "web", "echo", "done"];
+    let watched = Watched::minirun(home, By::Root, &exec)?;
+    compare(&watched);
+    let joins = watched.stderr.contains("setns(N, CLONE_NEWNS|");
+    assert!(joins, "{}", watched.stderr);
+    watched.home.succeeds(&["stop", "--time", "0", "web"]);
+    web.wait();
     Ok(())
 }
 

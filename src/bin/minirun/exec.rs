@@ -20,6 +20,7 @@ told otherwise. The exit status is the program's. It ends when the container doe
 Examples:
   minirun exec -it web sh
   minirun exec web ps aux
+  minirun exec --explain web true            what it does, system call by system call
   minirun exec -u 1000 -w /srv -e LANG=C web ls -l"
 )]
 pub struct Args {
