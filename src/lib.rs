@@ -21,6 +21,7 @@
 //! | [`record`], [`store`], [`claim`] | what is kept about it, and who may change it | 5 |
 //! | [`events`] | what happened to containers | 5 |
 //! | [`process`] | which process is meant | 1, processes |
+//! | [`processes`] | the processes of a container, outside and inside | 1 |
 //! | [`name`], [`units`], [`home`] | what people type | 5 |
 //! | [`error`] | one error type: what, why, what to do | 5 |
 //! | [`sys`] | the system calls that no crate wraps; the home of `unsafe`, but for the one clone in `launch` | 5 |
@@ -43,6 +44,7 @@ pub mod name;
 pub mod namespace;
 pub mod pause;
 pub mod process;
+pub mod processes;
 pub mod reconcile;
 pub mod record;
 pub mod rootfs;

@@ -85,6 +85,15 @@ fn parse(text: &str, passwd: &str, group: &str) -> Result<Account> {
     })
 }
 
+/// The users that the container's /etc/passwd names, by number.
+pub(crate) fn names(root: &Path) -> Vec<(u32, String)> {
+    let passwd = inside::read_text(root, "/etc/passwd").unwrap_or_default();
+    let entries = records(&passwd).filter(|fields| fields.len() >= 3);
+    entries
+        .filter_map(|fields| Some((id(fields[2])?, fields[0].to_owned())))
+        .collect()
+}
+
 /// A user or group id. The highest number is none: setresuid(2) takes it for "leave it as it is", which here
 /// would be root.
 fn id(text: &str) -> Option<u32> {

@@ -44,6 +44,8 @@ fn the_help_of_minirun() -> Outcome {
       pause        Let all processes of running containers stand still
       resume       Let paused containers go on [alias: unpause]
       list         List the containers; with --quiet only their names [alias: ps]
+      list         List the containers; with --quiet only their names
+      top          Show the processes of running containers
       info         Show all there is to know about containers
       events       Show what happened to the containers
       rename       Give a container another name; it may be running
@@ -201,6 +203,7 @@ fn every_command_has_help() -> Outcome {
         "pause",
         "resume",
         "list",
+        "top",
         "info",
         "delete",
         "rootfs",

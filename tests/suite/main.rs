@@ -25,6 +25,7 @@ mod rootfs_build;
 mod rootfs_from;
 mod store;
 mod terminal;
+mod top;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         help::all(),
         names::all(),
         pause::all(),
+        top::all(),
     ]
     .into_iter()
     .flatten()

@@ -1,7 +1,7 @@
 //! `minirun list`.
 
+use crate::table::table;
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
 use minirun::record::Record;
 use minirun::store::Store;
 use minirun::units::format_size;
@@ -14,6 +14,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
+
+const HEADER: [&str; 5] = ["NAME", "STATUS", "LIMITS", "ROOT", "COMMAND"];
 
 /// How `list` and `info` print.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,29 +41,18 @@ pub fn run(args: Args, store: &Store) -> Result<()> {
             crate::say(format!("no containers in {}", store.home().display()))?;
             crate::say("make one with `minirun create NAME`")
         }
-        Format::Table => crate::print(table(&records)),
+        Format::Table => crate::print(table(HEADER, records.iter().map(columns))),
     }
 }
 
-fn table(records: &[Record]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Disabled); // a terminal wraps, a pipe must not
-    table.set_header(["NAME", "STATUS", "LIMITS", "ROOT", "COMMAND"]);
-    for record in records {
-        let row = [
-            record.name.clone(),
-            status(record),
-            limits(record),
-            record.rootfs.display().to_string(),
-            record.command.clone(),
-        ];
-        table.add_row(row.map(|text| printable(&text)));
-    }
-    let lines = table.to_string();
-    // No padding at the edges: a line is easier to cut and to compare.
-    let lines = lines.lines().map(str::trim);
-    lines.collect::<Vec<_>>().join("\n")
+fn columns(record: &Record) -> [String; 5] {
+    [
+        record.name.clone(),
+        status(record),
+        limits(record),
+        record.rootfs.display().to_string(),
+        record.command.clone(),
+    ]
 }
 
 /// The status, with what else there is to know about it.

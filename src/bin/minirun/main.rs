@@ -26,6 +26,8 @@ mod run;
 mod start;
 mod stop;
 mod wait;
+mod table;
+mod top;
 
 use clap::{Parser, Subcommand};
 use colored::Colorize;
@@ -82,6 +84,7 @@ enum Command {
     Resume(resume::Args),
     #[command(visible_alias = "ps")]
     List(list::Args),
+    Top(top::Args),
     Info(info::Args),
     Events(events::Args),
     Rename(rename::Args),
@@ -138,6 +141,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Pause(args) => pause::run(&args, &store),
         Command::Resume(args) => resume::run(&args, &store),
         Command::List(args) => list::run(args, &store).map(|()| 0),
+        Command::Top(args) => top::run(&args, &store),
         Command::Info(args) => info::run(&args, &store),
         Command::Delete(args) => delete::run(&args, &store),
         Command::Rootfs(args) => rootfs::run(&args, store.home()).map(|()| 0),
