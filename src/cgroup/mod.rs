@@ -11,13 +11,16 @@
 //! | `hierarchy.rs` | which trees this host has, and which controllers are where |
 //! | `limits.rs` | the limits, and which file takes which value |
 //! | `freezer.rs` | all processes stand still, and go on |
+//! | `stats.rs` | what a container uses |
 
 mod freezer;
 mod hierarchy;
 mod limits;
+mod stats;
 
 pub use hierarchy::{Hierarchy, Version, hierarchies};
 pub use limits::Limits;
+pub use stats::Stats;
 
 use crate::explain::{Action, Answers, Trace};
 use crate::process::ProcessId;

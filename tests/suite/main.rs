@@ -23,6 +23,7 @@ mod narration;
 mod pause;
 mod rootfs_build;
 mod rootfs_from;
+mod stats;
 mod store;
 mod terminal;
 mod top;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         names::all(),
         pause::all(),
         top::all(),
+        stats::all(),
     ]
     .into_iter()
     .flatten()

@@ -31,7 +31,7 @@ tests![
 ];
 
 /// A terminal with minirun on it.
-struct Screen {
+pub struct Screen {
     keyboard: Option<File>,
     reader: Option<JoinHandle<()>>,
     closed: Arc<AtomicBool>,
@@ -51,13 +51,18 @@ impl Drop for Screen {
 }
 
 impl Screen {
-    /// `minirun run --rm -- PROGRAM…` as leader of a session on a new terminal of 80 by 24.
+    /// `minirun run --rm -- PROGRAM…` on a new terminal.
     fn with(home: &Home, program: &[&str]) -> Screen {
         let mut args = vec!["run", "--rm", "--rootfs", rootfs().to_str().unwrap()];
         args.extend(UNLIMITED);
         args.extend(["--env", "PS1=<prompt> ", "--env", "ENV=", "--"]);
         args.extend(program);
-        let minirun = home.minirun(&args);
+        Screen::of(home, &args)
+    }
+
+    /// `minirun ARGS…` as leader of a session on a new terminal of 80 by 24.
+    pub fn of(home: &Home, args: &[&str]) -> Screen {
+        let minirun = home.minirun(args);
         // Close-on-exec from the beginning: another test may be forking right now.
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let master = posix_openpt(flags).unwrap();
@@ -118,17 +123,17 @@ impl Screen {
         screen
     }
 
-    fn type_in(&mut self, text: &str) {
+    pub fn type_in(&mut self, text: &str) {
         let keyboard = self.keyboard.as_mut().unwrap();
         keyboard.write_all(text.as_bytes()).unwrap();
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
 
     /// Waits until a text appears after all that has been waited for; returns what came before it.
-    fn expect(&mut self, text: &str) -> String {
+    pub fn expect(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let all = self.text();
@@ -154,7 +159,7 @@ impl Screen {
     }
 
     /// Waits for the end; the terminal must then be as it was.
-    fn end(mut self) -> ExitStatus {
+    pub fn end(mut self) -> ExitStatus {
         let status = self.minirun.wait();
         let modes = tcgetattr(&self.terminal).unwrap();
         assert_eq!(modes, self.before, "the terminal is not as it was");

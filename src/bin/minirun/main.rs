@@ -23,7 +23,9 @@ mod restart;
 mod resume;
 mod rootfs;
 mod run;
+mod screen;
 mod start;
+mod stats;
 mod stop;
 mod wait;
 mod table;
@@ -85,6 +87,7 @@ enum Command {
     #[command(visible_alias = "ps")]
     List(list::Args),
     Top(top::Args),
+    Stats(stats::Args),
     Info(info::Args),
     Events(events::Args),
     Rename(rename::Args),
@@ -142,6 +145,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Resume(args) => resume::run(&args, &store),
         Command::List(args) => list::run(args, &store).map(|()| 0),
         Command::Top(args) => top::run(&args, &store),
+        Command::Stats(args) => stats::run(&args, &store),
         Command::Info(args) => info::run(&args, &store),
         Command::Delete(args) => delete::run(&args, &store),
         Command::Rootfs(args) => rootfs::run(&args, store.home()).map(|()| 0),
