@@ -57,7 +57,7 @@ fn started(home: &Home, script: &str) -> Container {
     let script = script.replace("NAME", &name);
     let volume = home.beside("v");
     fs::create_dir_all(&volume).unwrap();
-    let volume = format!("{}:/v", volume.display());
+    let volume = format!("{}:/mnt", volume.display());
     home.create(&name, &["--volume", &volume, "--command", &script]);
     let minirun = home.background(&["start", &name]);
     home.process_1(&name);
@@ -79,7 +79,7 @@ fn is_frozen(name: &str) -> bool {
 
 /// A script that makes a file longer for ever, with a trap that shows that it has heard a signal.
 fn counter(file: &str) -> String {
-    format!("trap 'exit 7' TERM INT; while :; do printf . >>/v/{file}; done")
+    format!("trap 'exit 7' TERM INT; while :; do printf . >>/mnt/{file}; done")
 }
 
 fn length(home: &Home, file: &str) -> u64 {
@@ -96,7 +96,7 @@ fn grows(home: &Home, file: &str) {
 fn a_paused_container_stands_still_and_goes_on() -> Outcome {
     let home = home()?;
     let both = format!(
-        "while :; do printf . >>/v/child; done & {}",
+        "while :; do printf . >>/mnt/child; done & {}",
         counter("parent")
     );
     let mut it = started(&home, &both);
