@@ -5,7 +5,7 @@
 
 use crate::cgroup::Cgroup;
 use crate::name::Name;
-use crate::pause::{cgroup_of, not_running};
+use crate::pause::cgroup_of;
 use crate::record::Record;
 use crate::{Result, user};
 use nix::unistd::{SysconfVar, sysconf};
