@@ -372,7 +372,14 @@ impl Running<'_> {
 
     /// Records the end, and cleans up. Returns also whether the container is to be started again, which
     /// only happens in the background.
-    pub(crate) fn ended(&self, exit_code: u8) -> Result<(End, bool)> {
+    pub(crate) fn ended(&mut self, exit_code: u8) -> Result<(End, bool)> {
+        // Other limits may have been set meanwhile, in more directories: `crate::update`.
+        if let Some(now) = self.store.find_by_id(self.id())?
+            && now.config.limits != self.record.config.limits
+        {
+            self.cgroup = Cgroup::find(self.id());
+            self.record.config.limits = now.config.limits;
+        }
         let end = End {
             exit_code,
             oom_kills: self.cgroup.oom_kills(),

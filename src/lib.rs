@@ -17,6 +17,7 @@
 //! | [`monitor`], [`log`], [`attach`] | the same for a container in the background, what is kept of its output, and how to look in | 5 |
 //! | [`container`] | the life of a container: create, start, stop, delete | 5 |
 //! | [`pause`] | all of a container's processes stand still, and go on | 4 |
+//! | [`update`] | other limits, also while it runs | 4 |
 //! | [`reconcile`] | what a minirun that was killed left, and how the next one cleans it up | 5 |
 //! | [`record`], [`store`], [`claim`] | what is kept about it, and who may change it | 5 |
 //! | [`events`] | what happened to containers | 5 |
@@ -52,6 +53,7 @@ pub mod store;
 pub mod supervise;
 pub mod sys;
 pub mod units;
+pub mod update;
 pub mod user;
 pub mod volume;
 

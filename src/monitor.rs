@@ -288,7 +288,7 @@ impl<'a> Life<'a> {
     }
 
     /// Until the disk has room for it, unless we are told to end: nobody else knows the exit status.
-    fn record_the_end(&self, exit_code: u8) -> bool {
+    fn record_the_end(&mut self, exit_code: u8) -> bool {
         loop {
             match self.running.ended(exit_code) {
                 Ok((_, again)) => return again,

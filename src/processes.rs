@@ -3,7 +3,7 @@
 //! Which they are, its cgroup knows. Without root a container may have none: then they are those of its pid
 //! namespace, and all that descend from them.
 
-use crate::cgroup::Cgroup;
+use crate::container::not_running;
 use crate::name::Name;
 use crate::pause::cgroup_of;
 use crate::record::Record;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A process of a container: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5). What is text in it was
 /// chosen by the container, and may hold control characters.
@@ -72,26 +72,6 @@ pub fn of(record: &Record) -> Result<Vec<Process>> {
         Some(process)
     });
     Ok(processes.collect())
-}
-
-impl Cgroup {
-    /// The processes in it and in the cgroups below; `None` if it has no directory.
-    pub fn pids(&self) -> Option<BTreeSet<i32>> {
-        let mut pids = BTreeSet::new();
-        add_pids(self.dirs().next()?, &mut pids);
-        Some(pids)
-    }
-}
-
-fn add_pids(dir: &Path, pids: &mut BTreeSet<i32>) {
-    let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    pids.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
-    pids.remove(&0); // one that our own pid namespace does not show
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            add_pids(&entry.path(), pids);
-        }
-    }
 }
 
 /// The processes of the pid namespace that this one is in, and those in namespaces that were made there: all of

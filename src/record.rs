@@ -261,6 +261,17 @@ pub struct NotInForce {
     pub hint: Option<String>,
 }
 
+impl NotInForce {
+    /// A limit, and the error with which it could not be set.
+    pub(crate) fn new(limit: &str, error: &Error) -> NotInForce {
+        NotInForce {
+            limit: limit.to_owned(),
+            why: error.to_string(),
+            hint: error.hint_text().map(str::to_owned),
+        }
+    }
+}
+
 /// The time now, for a record: RFC 3339, in UTC, to the second.
 pub(crate) fn now() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()

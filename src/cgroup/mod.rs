@@ -12,15 +12,18 @@
 //! | `limits.rs` | the limits, and which file takes which value |
 //! | `freezer.rs` | all processes stand still, and go on |
 //! | `stats.rs` | what a container uses |
+//! | `update.rs` | other limits for a running container |
 
 mod freezer;
 mod hierarchy;
 mod limits;
 mod stats;
+mod update;
 
 pub use hierarchy::{Hierarchy, Version, hierarchies};
-pub use limits::Limits;
+pub use limits::{Changes, Limits};
 pub use stats::Stats;
+pub use update::Undo;
 
 use crate::explain::{Action, Answers, Trace};
 use crate::process::ProcessId;
@@ -33,6 +36,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -96,11 +100,7 @@ impl Cgroup {
         let hierarchies = hierarchies().unwrap_or_default();
         for setting in limits.settings() {
             if let Err(error) = cgroup.set(&hierarchies, id, &setting, trace) {
-                not_in_force.push(NotInForce {
-                    limit: setting.limit.to_owned(),
-                    why: error.to_string(),
-                    hint: error.hint_text().map(str::to_owned),
-                });
+                not_in_force.push(NotInForce::new(setting.limit, &error));
             }
         }
         // On v2 a cgroup is worth having without any limit: it counts, freezes and kills.
@@ -142,6 +142,30 @@ impl Cgroup {
         trace: &mut Trace,
     ) -> Result<()> {
         let limit = setting.limit;
+        let (dir, version) = self.place(hierarchies, id, setting, trace)?;
+        for (file, value) in setting.files(version) {
+            let path = dir.join(file);
+            let action = Action::SetLimit(&path, &value);
+            match trace.act(&action, |calls| write_once(calls, &path, &value)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && setting.is_swap() => {
+                    return no_swap_accounting();
+                }
+                result => {
+                    result.context(|| format!("cannot write {value} to {limit} limit {file}"))?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory that a limit is set in, made if it is missing.
+    fn place(
+        &mut self,
+        hierarchies: &[Hierarchy],
+        id: &str,
+        setting: &Setting,
+        trace: &mut Trace,
+    ) -> Result<(PathBuf, Version)> {
         let Some(hierarchy) = hierarchies.iter().find(|h| h.has(setting.controller)) else {
             return Err(Error::new(format!(
                 "this host has no {} cgroup controller",
@@ -157,19 +181,7 @@ impl Cgroup {
             let parent = dir.parent().expect("it is below PARENT");
             hierarchy.enable_below(setting.controller, parent, trace)?;
         }
-        for (file, value) in setting.files(hierarchy.version) {
-            let path = dir.join(file);
-            let action = Action::SetLimit(&path, &value);
-            match trace.act(&action, |calls| write_once(calls, &path, &value)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && setting.is_swap() => {
-                    return no_swap_accounting();
-                }
-                result => {
-                    result.context(|| format!("cannot write {value} to {limit} limit {file}"))?
-                }
-            }
-        }
-        Ok(())
+        Ok((dir, hierarchy.version))
     }
 
     /// The directory of the cgroup in a hierarchy, made if it is missing.
@@ -245,6 +257,11 @@ impl Cgroup {
         }
     }
 
+    /// The processes in it and in the cgroups below; `None` if it has no directory.
+    pub fn pids(&self) -> Option<BTreeSet<i32>> {
+        self.dirs().next().map(pids_below)
+    }
+
     /// How many processes the kernel killed because the memory limit was reached: `oom_kill` in
     /// `memory.events` (v2) or `memory.oom_control` (v1).
     pub fn oom_kills(&self) -> u64 {
@@ -313,6 +330,19 @@ fn no_swap_accounting() -> Result<()> {
         _ => Err(Error::new("this kernel does not account for swap")
             .hint("boot with swapaccount=1, or switch the host's swap off: a container over its memory limit is swapped out instead of stopped")),
     }
+}
+
+/// The processes of a cgroup and of those below it, but for one that our own pid namespace does not show.
+fn pids_below(dir: &Path) -> BTreeSet<i32> {
+    let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    let pids = procs.lines().filter_map(|line| line.parse().ok());
+    let mut pids: BTreeSet<i32> = pids.filter(|pid| *pid != 0).collect();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            pids.extend(pids_below(&entry.path()));
+        }
+    }
+    pids
 }
 
 /// Removes a cgroup and those that the container made below it.

@@ -98,7 +98,7 @@ impl Cgroup {
     }
 
     /// A file of its, in whichever of its directories has it.
-    fn read(&self, file: &str) -> Option<String> {
+    pub(super) fn read(&self, file: &str) -> Option<String> {
         self.dirs()
             .find_map(|dir| fs::read_to_string(dir.join(file)).ok())
     }

@@ -122,7 +122,11 @@ impl Explain for Step {
 
     fn lesson(&self) -> u8 {
         match self {
-            Step::NewSession | Step::Init(_) | Step::DefaultSignals | Step::CloseFiles | Step::Exec(_) => 1,
+            Step::NewSession
+            | Step::Init(_)
+            | Step::DefaultSignals
+            | Step::CloseFiles
+            | Step::Exec(_) => 1,
             Step::JoinNamespaces(_) | Step::HostName(_) | Step::LoopbackUp => 2,
             Step::Umask(_)
             | Step::PrivateMounts

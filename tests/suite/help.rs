@@ -44,6 +44,7 @@ fn the_help_of_minirun() -> Outcome {
       pause        Let all processes of running containers stand still
       resume       Let paused containers go on [alias: unpause]
       list         List the containers; with --quiet only their names [alias: ps]
+      update       Change the limits of containers, running or not
       list         List the containers; with --quiet only their names
       top          Show the processes of running containers
       stats        Show what containers use, again each second
@@ -203,6 +204,7 @@ fn every_command_has_help() -> Outcome {
         "stop",
         "pause",
         "resume",
+        "update",
         "list",
         "top",
         "stats",

@@ -27,6 +27,7 @@ mod stats;
 mod store;
 mod terminal;
 mod top;
+mod update;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         pause::all(),
         top::all(),
         stats::all(),
+        update::all(),
     ]
     .into_iter()
     .flatten()

@@ -27,9 +27,10 @@ mod screen;
 mod start;
 mod stats;
 mod stop;
-mod wait;
 mod table;
 mod top;
+mod update;
+mod wait;
 
 use clap::{Parser, Subcommand};
 use colored::Colorize;
@@ -85,6 +86,7 @@ enum Command {
     #[command(visible_alias = "unpause")]
     Resume(resume::Args),
     #[command(visible_alias = "ps")]
+    Update(update::Args),
     List(list::Args),
     Top(top::Args),
     Stats(stats::Args),
@@ -143,6 +145,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Prune(args) => prune::run(&args, &store),
         Command::Pause(args) => pause::run(&args, &store),
         Command::Resume(args) => resume::run(&args, &store),
+        Command::Update(args) => update::run(&args, &store),
         Command::List(args) => list::run(args, &store).map(|()| 0),
         Command::Top(args) => top::run(&args, &store),
         Command::Stats(args) => stats::run(&args, &store),

@@ -1,7 +1,7 @@
 //! The options that `create` and `run` have in common.
 
 use clap::Args;
-use minirun::cgroup::Limits;
+use minirun::cgroup::{Changes, Limits};
 use minirun::log::LogLimits;
 use minirun::name::Name;
 use minirun::record::{Config, Network, Record, Restart};
@@ -11,8 +11,49 @@ use minirun::volume::Volume;
 use minirun::{Context, Error, Result, container, rootfs};
 use std::path::{Path, PathBuf};
 
+/// What the container may use.
+#[derive(Args)]
+pub struct LimitOptions {
+    /// Memory, at which the kernel kills: 64M, 1.5G, or max
+    #[arg(short, long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Memory and swap together [default: as --memory, so no swap]
+    #[arg(long, value_name = "SIZE")]
+    memory_swap: Option<String>,
+    /// Cores: 0.5, 2, 50%, or max
+    #[arg(long, visible_alias = "cpu", value_name = "CORES")]
+    cpus: Option<String>,
+    /// Processes and threads: a number, or max
+    #[arg(long, alias = "pids-limit", value_name = "NUMBER")]
+    pids: Option<String>,
+}
+
+impl LimitOptions {
+    /// Checks the limits that were given.
+    pub fn changes(&self) -> Result<Changes> {
+        let memory = self.memory.as_deref().map(parse_size).transpose()?;
+        let memory_swap = self.memory_swap.as_deref().map(parse_size).transpose()?;
+        let cpus = self.cpus.as_deref().map(parse_cpus).transpose()?;
+        Ok(Changes {
+            memory: match memory {
+                Some(Some(bytes)) => Some(Some(enough_memory(bytes)?)),
+                other => other,
+            },
+            memory_swap: memory_swap.map(|bytes| bytes.unwrap_or(i64::MAX as u64)),
+            cpus: match cpus {
+                Some(Some(cpus)) => Some(Some(cores_of_this_host(cpus)?)),
+                other => other,
+            },
+            pids: self.pids.as_deref().map(parse_pids).transpose()?,
+        })
+    }
+}
+
 /// How the container is to be run.
 #[derive(Args)]
+#[command(mut_arg("memory", |arg| arg.default_value("512M")))]
+#[command(mut_arg("cpus", |arg| arg.default_value("0.5")))]
+#[command(mut_arg("pids", |arg| arg.default_value("max")))]
 pub struct Options {
     /// The directory that becomes / inside [default: one built from this host's own programs]
     #[arg(long, value_name = "DIR")]
@@ -20,23 +61,8 @@ pub struct Options {
     /// A command for the container's shell [default: /bin/bash, or /bin/sh if absent]
     #[arg(long, value_name = "CMD", conflicts_with = "args")]
     command: Option<String>,
-    /// Memory, at which the kernel kills: 64M, 1.5G, or max
-    #[arg(short, long, value_name = "SIZE", default_value = "512M")]
-    memory: String,
-    /// Memory and swap together [default: as --memory, so no swap]
-    #[arg(long, value_name = "SIZE")]
-    memory_swap: Option<String>,
-    /// Cores: 0.5, 2, 50%, or max
-    #[arg(
-        long,
-        visible_alias = "cpu",
-        value_name = "CORES",
-        default_value = "0.5"
-    )]
-    cpus: String,
-    /// Processes and threads: a number, or max
-    #[arg(long, value_name = "NUMBER", default_value = "max")]
-    pids: String,
+    #[command(flatten)]
+    limits: LimitOptions,
     /// The host name inside [default: the container's name]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
@@ -126,18 +152,7 @@ impl Options {
     }
 
     fn config(&self) -> Result<Config> {
-        let memory = parse_size(&self.memory)?;
-        let memory_swap = match &self.memory_swap {
-            Some(text) => Some(parse_size(text)?.unwrap_or(i64::MAX as u64)),
-            None => None,
-        };
-        if let (Some(both), Some(memory)) = (memory_swap, memory)
-            && both < memory
-        {
-            return Err(Error::new("--memory-swap is less than --memory").hint(
-                "it is the sum of both: --memory 64M --memory-swap 96M allows 32 MiB of swap",
-            ));
-        }
+        let limits = self.limits.changes()?.apply(&Limits::default())?;
         let here = std::env::current_dir().context(|| "cannot tell the current directory")?;
         let volumes = self.volume.iter().map(|text| {
             let volume = Volume::parse(text, &here)?;
@@ -157,14 +172,7 @@ impl Options {
             volumes: volumes.collect::<Result<_>>()?,
             read_only: self.read_only,
             network: self.network,
-            limits: Limits {
-                memory: memory.map(enough_memory).transpose()?,
-                memory_swap,
-                cpus: parse_cpus(&self.cpus)?
-                    .map(cores_of_this_host)
-                    .transpose()?,
-                pids: parse_pids(&self.pids)?,
-            },
+            limits,
             strict: self.strict,
             remove: false,
             terminal: self.tty,
