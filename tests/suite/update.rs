@@ -239,6 +239,7 @@ fn a_limit_that_it_did_not_have_holds_for_all_its_processes() -> Outcome {
         text.lines().map(str::to_owned).collect()
     };
     let all: Vec<_> = cgroups_with(&name).iter().map(members).collect();
+    home.succeeds(&["resume", &name]);
     assert!(all[0].len() >= 3, "{all:?}");
     assert!(all.iter().all(|members| *members == all[0]), "{all:?}");
     home.succeeds(&["stop", "--time", "0", &name]);
