@@ -105,7 +105,6 @@ fn limits_and_usage_are_those_of_its_cgroup() -> Outcome {
     let some = MIB / 2;
     let range = before.min(after).saturating_sub(some)..=before.max(after) + some;
     assert!(range.contains(&memory), "{memory} is not in {range:?}");
-    assert!(memory < 32 * MIB, "{memory}: with what is cached");
     let percent = memory as f64 / (128 * MIB) as f64 * 100.0;
     assert!((shown["memory_percent"].as_f64().unwrap() - percent).abs() < 0.01);
     let table = home.succeeds(&["stats", "--no-stream", &name]);
@@ -114,6 +113,10 @@ fn limits_and_usage_are_those_of_its_cgroup() -> Outcome {
         line.starts_with(&name) && line.contains(" MiB / 128 MiB "),
         "{table}"
     );
+    if total() - after < 24 * MIB {
+        return skip("needs a disk: the files of a tmpfs are memory, not cached");
+    }
+    assert!(memory < 32 * MIB, "{memory}: with what is cached");
     Ok(())
 }
 
