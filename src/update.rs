@@ -6,7 +6,7 @@ use crate::name::Name;
 use crate::reconcile::claim;
 use crate::record::Record;
 use crate::store::Store;
-use crate::{Error, Result};
+use crate::{Error, Result, events};
 
 /// Changes limits: of a running container at once, and in the record, for the next start. Either both are
 /// changed or none. Returns whether it runs.
@@ -16,11 +16,12 @@ use crate::{Error, Result};
 /// [`Cgroup::update`].
 pub fn update(store: &Store, name: &Name, changes: &Changes) -> Result<bool> {
     // Nobody may be starting it with the old limits while we write the new ones.
-    let claim = match find(store, name)?.is_running() {
+    let looked_after = |record: &Record| record.is_running() || record.is_restarting();
+    let claim = match looked_after(&find(store, name)?) {
         true => None,
         false => match claim(store, name) {
             Ok(claim) => Some(claim),
-            Err(_) if find(store, name)?.is_running() => None,
+            Err(_) if looked_after(&find(store, name)?) => None,
             Err(error) => return Err(error),
         },
     };
@@ -30,7 +31,12 @@ pub fn update(store: &Store, name: &Name, changes: &Changes) -> Result<bool> {
     drop(claim);
     let undo = changed?;
     match written {
-        Ok(record) => Ok(record.is_some_and(|record| record.is_running())),
+        Ok(record) => {
+            record
+                .iter()
+                .for_each(|record| events::note(store, record, "update", &[]));
+            Ok(record.is_some_and(|record| record.is_running()))
+        }
         Err(error) => {
             undo.roll_back();
             Err(error)

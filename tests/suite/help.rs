@@ -43,8 +43,7 @@ fn the_help_of_minirun() -> Outcome {
       attach       See what a container in the background writes from now on, and type into it
       pause        Let all processes of running containers stand still
       resume       Let paused containers go on [alias: unpause]
-      list         List the containers; with --quiet only their names [alias: ps]
-      update       Change the limits of containers, running or not
+      update       Change the limits of containers, running or not [alias: ps]
       list         List the containers; with --quiet only their names
       top          Show the processes of running containers
       stats        Show what containers use, again each second

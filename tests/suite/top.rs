@@ -175,10 +175,10 @@ fn only_running_containers_have_processes() -> Outcome {
     let said = home.said(&["top", "idle"]) + &home.said(&["top", "idle", "no"]);
     insta::assert_snapshot!(said, @"
     error: the container idle is not running
-    hint: start it with `minirun start idle`
+    hint: start it first: `minirun start -d idle`
     [125]
     error: the container idle is not running
-    hint: start it with `minirun start idle`
+    hint: start it first: `minirun start -d idle`
     error: no such container: no (in the store HOME)
     hint: `minirun list` shows what there is; `minirun create no` makes it
     [1]
