@@ -39,11 +39,12 @@ fn namespace_demo(args: &[&str]) -> Command {
     command
 }
 
-/// What the command inside printed, without what the demo told before.
+/// What the command inside printed, without what the demo told before and after.
 fn said_inside(story: Narration) -> String {
     let story = story.succeeded();
-    let (_, inside) = story.stdout.split_once("\n5. inside: ").unwrap();
-    inside.split_once('\n').unwrap().1.to_owned()
+    let (_, inside) = story.stdout.split_once("     execvp() ").unwrap();
+    let (_, inside) = inside.split_once('\n').unwrap();
+    inside.split_once("\n3. outside").unwrap().0.to_owned()
 }
 
 /// Which namespaces of a command inside differ from the test's own.
@@ -73,39 +74,23 @@ fn tells_the_whole_story() -> Outcome {
     insta::assert_snapshot!(without_host_name(&story.stdout), @"
 
     1. clone: a child in namespaces of its own
-       parent NN       clone()        NN
+       ✓ pid:[NN]    pid:[NN]    new   process ids
+       ✓ mnt:[NN]    mnt:[NN]    new   mounts
+       ✓ uts:[NN]    uts:[NN]    new   host name
+       ✓ ipc:[NN]    ipc:[NN]    new   IPC objects
+       ✓ net:[NN]    net:[NN]    new   interfaces, ports
+       ✓ cgroup:[NN] cgroup:[NN] new   cgroup paths
+       ✓ user:[NN]   user:[NN]   same  user ids, capabilities
 
-    2. outside: each namespace is an inode in /proc/PID/ns
-       namespace  parent's     child's
-       pid        NN           NN           new   process ids
-       mnt        NN           NN           new   mounts
-       uts        NN           NN           new   host name
-       ipc        NN           NN           new   IPC objects
-       net        NN           NN           new   interfaces, ports
-       cgroup     NN           NN           new   cgroup paths
-       user       NN           NN           same  user ids, capabilities
-       ✓ what was asked for is new, the rest is not
-       parent NN       status         NSpid: NN 1
-       ✓ in a new pid namespace it has a second id, 1
+    2. inside: what the child sees and changes
+       ✓ /proc/self/status   NSpid: NN 1
+       ✓ gethostname()       inside
+       ✓ mountinfo           NN NN 0:NN / /mnt rw,nosuid,nodev,relatime - tmpfs tmpfs-of-NN
+       ✓ /proc/self          1
 
-    3. inside: what the child sees and changes
-       child  1        getpid()       1
-       ✓ it is PID 1, as init is
-       child  1        gethostname()  inside
-       ✓ its host name is its own
-       child  1        net/dev        lo: 0
-       ✓ its loopback is new: 0 bytes
-       child  1        cgroup         0::/
-       ✓ its cgroup looks like the root
-       child  1        mountinfo      /mnt rw,nosuid,relatime - tmpfs tmpfs-of-NN
-       ✓ it has mounted a tmpfs
-       child  1        /proc          1
-       ✓ it sees no process but itself
-
-    4. outside: what that changed here
-       parent NN       gethostname()  HOST
-       ✓ the host's name is as before
-       ✓ its tmpfs is in its mounts, and not in ours
+    3. outside: what all that changed here
+       ✓ gethostname()       HOST
+       ✓ mountinfo           without that tmpfs
     ");
     Ok(())
 }
@@ -116,53 +101,37 @@ fn tells_the_whole_story_without_root() -> Outcome {
     insta::assert_snapshot!(without_host_name(&story.stdout), @"
 
     1. clone: a child in namespaces of its own
-       You are not root, so the child gets a user namespace, in which it is.
-       parent NN       clone()        NN
-       parent NN       uid_map        0 NN 1
+       It gets a user namespace, too, in which it is root, even if you are not.
+       ✓ pid:[NN]    pid:[NN]    new   process ids
+       ✓ mnt:[NN]    mnt:[NN]    new   mounts
+       ✓ uts:[NN]    uts:[NN]    new   host name
+       ✓ ipc:[NN]    ipc:[NN]    new   IPC objects
+       ✓ net:[NN]    net:[NN]    new   interfaces, ports
+       ✓ cgroup:[NN] cgroup:[NN] new   cgroup paths
+       ✓ user:[NN]   user:[NN]   new   user ids, capabilities
 
-    2. outside: each namespace is an inode in /proc/PID/ns
-       namespace  parent's     child's
-       pid        NN           NN           new   process ids
-       mnt        NN           NN           new   mounts
-       uts        NN           NN           new   host name
-       ipc        NN           NN           new   IPC objects
-       net        NN           NN           new   interfaces, ports
-       cgroup     NN           NN           new   cgroup paths
-       user       NN           NN           new   user ids, capabilities
-       ✓ what was asked for is new, the rest is not
-       parent NN       status         NSpid: NN 1
-       ✓ in a new pid namespace it has a second id, 1
-
-    3. inside: what the child sees and changes
-       child  1        getpid()       1
-       ✓ it is PID 1, as init is
-       child  1        geteuid()      0
-       ✓ it is root in here
-       child  1        gethostname()  inside
-       ✓ its host name is its own
-       child  1        net/dev        lo: 0
-       ✓ its loopback is new: 0 bytes
-       child  1        cgroup         0::/
-       ✓ its cgroup looks like the root
-       child  1        mountinfo      /mnt rw,nosuid,relatime - tmpfs tmpfs-of-NN
-       ✓ it has mounted a tmpfs
-       child  1        /proc          1
-       ✓ it sees no process but itself
-
-    4. outside: what that changed here
-       parent NN       gethostname()  HOST
-       ✓ the host's name is as before
-       ✓ its tmpfs is in its mounts, and not in ours
-
-    5. inside: id
+    2. inside: what the child sees and changes
+       ✓ geteuid()           0
+       ✓ /proc/self/status   NSpid: NN 1
+       ✓ gethostname()       inside
+       ✓ mountinfo           NN NN 0:NN / /mnt rw,nosuid,nodev,relatime - tmpfs tmpfs-of-NN
+       ✓ /proc/self          1
+         execvp()            id
     0
+
+    3. outside: what all that changed here
+       ✓ gethostname()       HOST
+       ✓ mountinfo           without that tmpfs
     ");
     Ok(())
 }
 
+/// The story without the host's name and the options that its kernel gives to every tmpfs.
 fn without_host_name(story: &str) -> String {
-    let host = format!("gethostname()  {}\n", gethostname().unwrap().display());
-    masked(&story.replace(&host, "gethostname()  HOST\n"))
+    let host = format!("gethostname()       {}\n", gethostname().unwrap().display());
+    let story = masked(&story.replace(&host, "gethostname()       HOST\n"));
+    let (before, mount) = story.split_once("tmpfs-of-NN").unwrap();
+    format!("{before}tmpfs-of-NN\n{}", mount.split_once('\n').unwrap().1)
 }
 
 fn by_default_root_shares_the_user_namespace_alone() -> Outcome {
@@ -257,7 +226,8 @@ fn tmpfs_is_mounted_inside_alone_even_where_mounts_are_shared() -> Outcome {
     };
     assert!(before.contains(" shared:"), "{before}");
     assert_eq!(before, after);
-    let (_, mounts) = inside.split_once("5. inside: cat").unwrap();
+    let (_, mounts) = inside.split_once(" cat\n").unwrap();
+    let (mounts, _) = mounts.split_once("\n3. outside").unwrap();
     let new: Vec<&str> = mounts
         .lines()
         .filter(|line| line.contains(" - tmpfs tmpfs-of-"))
@@ -293,7 +263,7 @@ fn exit_status_of_the_command_is_carried() -> Outcome {
     // A directory in PATH that we may not enter would make it EACCES.
     let story = run(command.env("PATH", "/usr/bin:/bin"));
     assert_eq!(story.status, 127);
-    insta::assert_snapshot!(masked(&story.stderr), @"error: cannot run no-such-program: No such file or directory (os error 2)");
+    insta::assert_snapshot!(masked(&story.stderr), @"Error: cannot run no-such-program: No such file or directory (os error 2)");
 
     let mut demo = start_cat(&mut namespace_demo(&["--", "cat"]));
     kill(Pid::from_raw(demo.cat), Signal::SIGKILL).unwrap();
@@ -331,8 +301,10 @@ fn refused_user_namespace_is_an_error_with_a_hint() -> Outcome {
     let story = run(as_nobody(unshare.arg(program("namespace_demo"))));
     assert_eq!(story.status, 1);
     insta::assert_snapshot!(story.stderr, @"
-    error: clone: ENOSPC: No space left on device
-    hint: this needs root with all its powers, or a host that allows user namespaces
+    Error: clone: takes root, or a host with user namespaces
+
+    Caused by:
+        ENOSPC: No space left on device
     ");
     Ok(())
 }
@@ -352,7 +324,7 @@ fn plain_through_a_pipe_and_no_panic_when_it_closes() -> Outcome {
     need_user_namespaces()?;
     let story = run(as_nobody(&mut namespace_demo(&[]))).succeeded();
     assert!(!story.stdout.contains('\x1b'), "{}", story.stdout);
-    for title in ["1. clone", "2. outside", "3. inside", "4. outside"] {
+    for title in ["1. clone", "2. inside", "3. outside"] {
         assert_eq!(story.stdout.matches(title).count(), 1, "{}", story.stdout);
     }
     let pipeline = format!("{} | head -n 2", program("namespace_demo").display());
@@ -366,7 +338,7 @@ fn colours_on_a_terminal_and_none_with_no_color() -> Outcome {
     need_program("script")?;
     let demo = program("namespace_demo").display().to_string();
     let coloured = on_a_terminal(&demo, false);
-    assert!(coloured.contains("\x1b[1m1. clone"), "{coloured}");
+    assert!(coloured.contains("\x1b[1m\r\n1. clone"), "{coloured}");
     let plain = on_a_terminal(&demo, true);
     assert!(
         plain.contains("1. clone") && !plain.contains('\x1b'),

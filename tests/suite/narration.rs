@@ -20,8 +20,9 @@ pub struct Narration {
     pub stderr: String,
 }
 
-/// Runs a demo with its output in pipes.
+/// Runs a demo with its output in pipes, and without the backtraces that anyhow adds on request.
 pub fn run(command: &mut Command) -> Narration {
+    command.env("RUST_BACKTRACE", "0");
     let output: Output = command.output().unwrap();
     Narration {
         status: output.status.code().expect("the demo was killed"),
