@@ -10,11 +10,10 @@ use colored::Colorize;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::{prctl::set_pdeathsig, wait::waitpid};
-use nix::unistd::{ForkResult, Pid, alarm, fork, geteuid, getpid};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use nix::unistd::{ForkResult, Pid, alarm, chdir, fork, geteuid, getpid};
+use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
-use std::{fmt::Display, fs, process::exit, thread::sleep};
+use std::{env::current_dir, fmt::Display, fs, hint::black_box, process::exit, thread::sleep};
 
 /// Lesson 4: limits that bite, with the kernel's counters as the proof.
 ///
@@ -52,38 +51,63 @@ fn main() -> Result<()> {
     result
 }
 
-fn show(
-    name: &str,
-    value: Option<u64>,
-    all: bool,
-    limit: fn(Group, u64) -> Result<()>,
-) -> Result<()> {
-    let Some(value) = value else { return Ok(()) };
-    say(format!("\n{name}: a limit, and a program that runs into it").bold());
-    match Group::make(&name[3..]) {
-        Err(reason) if all => say(format!("   - not done: {reason:#}")),
-        group => limit(group?, value)?,
+fn show(title: &str, asked: Option<u64>, all: bool, limit: fn(u64) -> Result<()>) -> Result<()> {
+    let Some(value) = asked else { return Ok(()) };
+    say(format!("\n{title}: a limit, and a program that runs into it").bold());
+    let entered = enter_new_cgroup(&title[3..]);
+    match entered.context("it takes root, or systemd-run --user --scope -p Delegate=yes") {
+        Err(reason) if all => {
+            say(format!("   - not done: {reason:#}"));
+            return Ok(());
+        }
+        entered => entered?,
     }
-    Ok(())
+    let result = limit(value);
+    // A cgroup goes only when it is empty, and what has just been killed takes a moment to be gone.
+    let dir = current_dir()?;
+    while fs::remove_dir(&dir).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
+        sleep(Duration::from_millis(10));
+    }
+    result
 }
 
-fn limit_memory(group: Group, mebibytes: u64) -> Result<()> {
+/// Makes a cgroup with one controller, and makes it the current directory, so that its files are at hand. An
+/// error is the reason why this host, or the lack of root, does not permit it.
+fn enter_new_cgroup(controller: &str) -> Result<()> {
+    chdir("/sys/fs/cgroup")?;
+    if !fs::exists("cgroup.controllers")? {
+        chdir(controller)?; // v1 has a tree for each
+    } else {
+        if !geteuid().is_root() {
+            let own = fs::read_to_string("/proc/self/cgroup")?; // "0::/path": cgroups(7)
+            chdir(&*format!("./{}/..", own.trim().trim_start_matches("0::/")))?; // delegated with it
+        }
+        // In v2 a controller works in a cgroup only if its parent hands it down.
+        fs::write("cgroup.subtree_control", format!("+{controller}"))?;
+    }
+    let cgroup = current_dir()?.join(format!("cgroup_demo-{}", getpid()));
+    fs::create_dir(&cgroup).with_context(|| format!("mkdir {}", cgroup.display()))?;
+    check("mkdir()", cgroup.display(), true)?;
+    Ok(chdir(&cgroup)?)
+}
+
+fn limit_memory(mebibytes: u64) -> Result<()> {
     // No swap, or the kernel would make room there first. Kernels without swap accounting lack the file.
-    let _ = group.set(["memory.swappiness", "memory.swap.max"], 0);
-    group.set(["memory.limit_in_bytes", "memory.max"], mebibytes << 20)?;
-    group.run("SIGKILL", || {
+    let _ = set("memory.swappiness", "memory.swap.max", 0);
+    set("memory.limit_in_bytes", "memory.max", mebibytes << 20)?;
+    run("SIGKILL", || {
         for _ in 0..2 * mebibytes {
-            vec![1_u8; 1 << 20].leak(); // it is the writing that makes the kernel find memory
+            black_box(vec![1_u8; 1 << 20].leak()); // it is the writing that makes the kernel find memory
         }
         Ok(())
     })?;
-    group.counted(["memory.oom_control", "memory.events"], "oom_kill ")
+    counted("memory.oom_control", "memory.events", "oom_kill ")
 }
 
-fn limit_cpu(group: Group, percent: u64) -> Result<()> {
+fn limit_cpu(percent: u64) -> Result<()> {
     // In each period of 100 ms the cgroup may run for its quota, then it waits for the next. Both in µs.
-    group.set(["cpu.cfs_quota_us", "cpu.max"], percent * 1000)?;
-    group.run(", 0)", || {
+    set("cpu.cfs_quota_us", "cpu.max", percent * 1000)?;
+    run(", 0)", || {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(1) {}
         let times = fs::read_to_string("/proc/self/schedstat")?; // the first: on the CPU, in ns
@@ -92,16 +116,16 @@ fn limit_cpu(group: Group, percent: u64) -> Result<()> {
         let fair = share * 2 < percent * 3; // a second is short, and a tick of the clock long
         check("schedstat", format!("{used} ms, {share} %"), fair)
     })?;
-    group.counted(["cpu.stat", "cpu.stat"], "throttled_")
+    counted("cpu.stat", "cpu.stat", "throttled_")
 }
 
-fn limit_pids(group: Group, limit: u64) -> Result<()> {
-    group.set(["pids.max", "pids.max"], limit)?;
-    group.run(", 0)", || {
+fn limit_pids(limit: u64) -> Result<()> {
+    set("pids.max", "pids.max", limit)?;
+    run(", 0)", || {
         // We count too: a limit that does not hold must not cost the host its processes.
         let (mut children, mut answer) = (Vec::new(), Ok(()));
         while answer.is_ok() && children.len() as u64 <= limit {
-            let child = start(|| Ok(sleep(Duration::from_secs(10))));
+            let child = start(|| Ok(nix::unistd::sleep(10)));
             answer = child.map(|child| children.push(child));
         }
         for child in &children {
@@ -111,87 +135,44 @@ fn limit_pids(group: Group, limit: u64) -> Result<()> {
         let told = format!("{} times, then {answer:?}", children.len());
         check("fork()", told, answer == Err(Errno::EAGAIN))
     })?;
-    group.counted(["pids.events", "pids.events"], "max ")
+    counted("pids.events", "pids.events", "max ")
 }
 
-/// A cgroup of our own, with one controller, and whether it is in v2. It goes when the value is dropped.
-struct Group(PathBuf, bool);
-
-impl Group {
-    fn make(controller: &str) -> Result<Group> {
-        let mut parent = PathBuf::from("/sys/fs/cgroup");
-        let is_v2 = parent.join("cgroup.controllers").exists();
-        if !is_v2 {
-            parent.push(controller); // v1 has one tree for each
-        } else if !geteuid().is_root() {
-            // systemd has given an ordinary user the cgroup above his own, if any.
-            let own = fs::read_to_string("/proc/self/cgroup")?; // "0::/path": cgroups(7)
-            parent.extend(Path::new(own.trim_start_matches("0::/")).parent());
-        }
-        let group = Group(parent.join(format!("cgroup_demo-{}", getpid())), is_v2);
-        fs::create_dir(&group.0).with_context(|| {
-            format!(
-                "no cgroup in {}: it takes root, or systemd-run --user --scope -p Delegate=yes",
-                parent.display()
-            )
-        })?;
-        check("mkdir()", group.0.display(), true)?;
-        if is_v2 {
-            // Here a controller works in a cgroup only if its parent hands it down.
-            fs::write(
-                parent.join("cgroup.subtree_control"),
-                format!("+{controller}"),
-            )?;
-        }
-        Ok(group)
-    }
-
-    /// Writes a limit and reads it back: what is made to run into a limit must not run without.
-    fn set(&self, names: [&str; 2], value: u64) -> Result<()> {
-        let name = names[usize::from(self.1)];
-        fs::write(self.0.join(name), value.to_string()).context(name.to_string())?;
-        let limit = fs::read_to_string(self.0.join(name))?;
-        let taken = limit.split_whitespace().next() == Some(&value.to_string());
-        check(name, limit.trim(), taken)
-    }
-
-    /// Runs `load` in a child that has put itself into the cgroup, and is to end as said.
-    fn run(&self, end: &str, load: impl Fn() -> Result<()>) -> Result<()> {
-        let procs = self.0.join("cgroup.procs");
-        let child = start(|| {
-            SigSet::all().thread_unblock()?;
-            alarm::set(20); // whatever else goes wrong, it has an end
-            fs::write(&procs, "0")?; // 0 is who writes it
-            let there = fs::read_to_string(&procs)?.trim() == getpid().to_string();
-            check("cgroup.procs", getpid(), there)?;
-            load()
-        })?;
-        let status = format!("{:?}", waitpid(child, None)?);
-        check("waitpid()", &status, status.contains(end))
-    }
-
-    /// A counter in a file with lines like "oom_kill 1" must not be 0.
-    fn counted(&self, names: [&str; 2], counter: &str) -> Result<()> {
-        let name = names[usize::from(self.1)];
-        let counters = fs::read_to_string(self.0.join(name))?;
-        let mut lines = counters.lines().filter(|line| line.starts_with(counter));
-        let line = lines.next().unwrap_or("0");
-        check(name, line, !line.ends_with(" 0"))
-    }
+/// Writes a limit and reads it back: what is made to run into a limit must not run without.
+fn set(v1: &str, v2: &str, value: u64) -> Result<()> {
+    let name = if fs::exists(v1)? { v1 } else { v2 };
+    fs::write(name, value.to_string()).context(name.to_string())?;
+    let limit = fs::read_to_string(name)?;
+    let taken = limit.split_whitespace().next() == Some(&value.to_string());
+    check(name, limit.trim(), taken)
 }
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Only an empty one goes, and what has just been killed takes a moment to be gone.
-        while fs::remove_dir(&self.0).is_err_and(|e| e.raw_os_error() == Some(libc::EBUSY)) {
-            sleep(Duration::from_millis(10));
-        }
-    }
+/// Runs `load` in a child that has put itself into the cgroup, and is to end as said.
+fn run(end: &str, load: impl Fn() -> Result<()>) -> Result<()> {
+    let child = start(|| {
+        SigSet::all().thread_unblock()?;
+        alarm::set(20); // whatever else goes wrong, it has an end
+        fs::write("cgroup.procs", "0")?; // 0 is who writes it
+        let there = fs::read_to_string("cgroup.procs")?.trim() == getpid().to_string();
+        check("cgroup.procs", getpid(), there)?;
+        load()
+    })?;
+    let status = format!("{:?}", waitpid(child, None)?);
+    check("waitpid()", &status, status.contains(end))
+}
+
+/// A counter in a file with lines like "oom_kill 1" must not be 0.
+fn counted(v1: &str, v2: &str, counter: &str) -> Result<()> {
+    let name = if fs::exists(v1)? { v1 } else { v2 };
+    let counters = fs::read_to_string(name)?;
+    let mut lines = counters.lines().filter(|line| line.starts_with(counter));
+    let line = lines.next().unwrap_or("nothing: 0");
+    check(name, line, !line.ends_with(" 0"))
 }
 
 /// Forks a child that does not outlive us.
 #[allow(unsafe_code)]
-fn start(half: impl Fn() -> Result<()>) -> nix::Result<Pid> {
+fn start<T>(half: impl Fn() -> Result<T>) -> nix::Result<Pid> {
     // SAFETY: this program never starts a thread, so no lock is held by a thread that the child lacks.
     let ForkResult::Parent { child } = (unsafe { fork()? }) else {
         let _ = set_pdeathsig(Signal::SIGKILL);

@@ -243,9 +243,14 @@ fn limit_asked_for_but_impossible_is_an_error() -> Outcome {
     need_controllers()?;
     let story = run(as_nobody(&mut cgroup_demo(&["--pids", "5"])));
     assert_eq!(story.status, 1);
-    let error = "Error: no cgroup in /sys/fs/cgroup/";
+    let error = "Error: it takes root, or systemd-run";
     assert!(story.stderr.starts_with(error), "{}", story.stderr);
     assert!(story.stderr.contains("Delegate=yes"), "{}", story.stderr);
+    assert!(
+        story.stderr.contains("Permission denied"),
+        "{}",
+        story.stderr
+    );
     Ok(())
 }
 
