@@ -91,10 +91,7 @@ fn chroot_and_escape() -> Result<()> {
     // It leaves the current directory where it is. A program that forgets this has not even begun:
     ask("chdir(\"/\")", chdir("/"))?;
     look_around(Err(ErrorKind::NotFound))?;
-    println!(
-        "\n{}",
-        "2. escape: chroot moves the root, not the process".bold()
-    );
+    say("\n2. escape: chroot moves the root, not the process".bold());
     walk_out()?;
     look_around(Ok("a treasure".into()))
 }
