@@ -23,7 +23,7 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
     match attach(store, &name)? {
         Attached::Ended(exit_code) => Ok(exit_code),
         Attached::Detached => {
-            crate::warn(&format!("detached from {name}, which goes on"), None);
+            super::warn(&format!("detached from {name}, which goes on"), None);
             Ok(0)
         }
         Attached::Lost => Err(Error::new(format!("the monitor of {name} has hung up"))

@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let mut command = crate::Cli::command();
+    let mut command = super::Cli::command();
     generate(args.shell, &mut command, "minirun", &mut std::io::stdout());
     Ok(())
 }

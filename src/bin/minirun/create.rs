@@ -1,6 +1,6 @@
 //! `minirun create`.
 
-use crate::options::Options;
+use super::options::Options;
 use minirun::name::Name;
 use minirun::store::Store;
 use minirun::{Result, container};
@@ -24,6 +24,6 @@ pub fn run(args: Args, store: &Store) -> Result<()> {
     let record = args.options.into_record(&name, store)?;
     container::create(store, &record)?;
     let (command, root) = (&record.command, record.rootfs.display());
-    crate::say(format!("created {name}: {command} in {root}"))?;
-    crate::say(format!("start it with `minirun start {name}`"))
+    super::say(format!("created {name}: {command} in {root}"))?;
+    super::say(format!("start it with `minirun start {name}`"))
 }

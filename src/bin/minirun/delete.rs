@@ -1,6 +1,6 @@
 //! `minirun delete`.
 
-use crate::names;
+use super::names;
 use minirun::store::Store;
 use minirun::{Result, container};
 
@@ -21,6 +21,6 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
             container::end_now(store, name)?;
         }
         container::delete(store, name)?;
-        crate::say(format!("deleted {name}"))
+        super::say(format!("deleted {name}"))
     })
 }

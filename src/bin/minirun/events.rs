@@ -1,6 +1,6 @@
 //! `minirun events`.
 
-use crate::list::printable;
+use super::list::printable;
 use minirun::events::{Event, Reader};
 use minirun::log::{since, time};
 use minirun::name::Name;
@@ -78,7 +78,7 @@ fn show(event: &Event, format: Format) -> Result<()> {
     match format {
         Format::Json => {
             let text = serde_json::to_string(event);
-            crate::print(text.map_err(|error| minirun::Error::because("cannot write JSON", error))?)
+            super::print(text.map_err(|error| minirun::Error::because("cannot write JSON", error))?)
         }
         Format::Text => {
             let details = event.details.iter();
@@ -90,7 +90,7 @@ fn show(event: &Event, format: Format) -> Result<()> {
                 event.container,
                 details.collect::<String>()
             );
-            crate::print(printable(&line))
+            super::print(printable(&line))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `minirun exec`.
 
-use crate::explain::ExplainOption;
-use crate::options::{variable, workdir};
+use super::explain::ExplainOption;
+use super::options::{variable, workdir};
 use minirun::Result;
 use minirun::exec::{Exec, exec};
 use minirun::name::Name;

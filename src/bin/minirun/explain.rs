@@ -1,6 +1,6 @@
 //! `minirun explain`, and `--explain` of the commands that launch something.
 
-use crate::options::Options;
+use super::options::Options;
 use clap::ValueEnum;
 use colored::{Colorize, control};
 use minirun::explain::{Event, Process, Told, Trace};

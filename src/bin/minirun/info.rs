@@ -1,7 +1,7 @@
 //! `minirun info`.
 
-use crate::list::{Format, confirmed, limits, print_json, status};
-use crate::names;
+use super::list::{Format, confirmed, limits, print_json, status};
+use super::names;
 use minirun::cgroup::Cgroup;
 use minirun::record::{Network, Record, Restart};
 use minirun::store::Store;
@@ -26,10 +26,10 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
             return print_json(&confirmed(&record));
         }
         if std::mem::replace(&mut shown, true) {
-            crate::print("")?; // between two containers
+            super::print("")?; // between two containers
         }
         for (key, value) in lines(&record, store) {
-            crate::print(format!("{key:<14}{}", crate::list::printable(&value)))?;
+            super::print(format!("{key:<14}{}", super::list::printable(&value)))?;
         }
         Ok(())
     })

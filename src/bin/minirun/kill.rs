@@ -1,6 +1,6 @@
 //! `minirun kill`.
 
-use crate::names;
+use super::names;
 use minirun::store::Store;
 use minirun::{Error, Result, container};
 use nix::sys::signal::Signal;
@@ -24,7 +24,7 @@ pub struct Args {
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
     names::each(&args.names, |name| {
         container::kill(store, name, args.signal)?;
-        crate::say(format!("sent {} to {name}", args.signal))
+        super::say(format!("sent {} to {name}", args.signal))
     })
 }
 

@@ -1,6 +1,6 @@
 //! `minirun list`.
 
-use crate::table::table;
+use super::table::table;
 use clap::ValueEnum;
 use minirun::record::Record;
 use minirun::store::Store;
@@ -29,19 +29,19 @@ pub enum Format {
 pub fn run(args: Args, store: &Store) -> Result<()> {
     let (records, broken) = store.list()?;
     for file in &broken {
-        crate::warn(&printable(&file.error.to_string()), file.error.hint_text());
+        super::warn(&printable(&file.error.to_string()), file.error.hint_text());
     }
     match args.format {
-        Format::Table if crate::quiet() => {
+        Format::Table if super::quiet() => {
             let mut names = records.iter().map(|record| &record.name);
-            names.try_for_each(crate::print)
+            names.try_for_each(super::print)
         }
         Format::Json => print_json(&records.iter().map(confirmed).collect::<Vec<_>>()),
         Format::Table if records.is_empty() => {
-            crate::say(format!("no containers in {}", store.home().display()))?;
-            crate::say("make one with `minirun create NAME`")
+            super::say(format!("no containers in {}", store.home().display()))?;
+            super::say("make one with `minirun create NAME`")
         }
-        Format::Table => crate::print(table(HEADER, records.iter().map(columns))),
+        Format::Table => super::print(table(HEADER, records.iter().map(columns))),
     }
 }
 
@@ -112,7 +112,7 @@ pub fn confirmed(record: &Record) -> Record {
 
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value);
-    crate::print(text.map_err(|error| Error::because("cannot write JSON", error))?)
+    super::print(text.map_err(|error| Error::because("cannot write JSON", error))?)
 }
 
 /// A text from a record, whose control characters could otherwise take over the terminal.

@@ -83,7 +83,7 @@ pub fn run(args: &Args, store: &Store) -> Result<()> {
     }
     printer.end()?;
     if is_incomplete(store, &id) {
-        crate::warn("lines are missing from this log: the disk was full", None);
+        super::warn("lines are missing from this log: the disk was full", None);
     }
     Ok(())
 }

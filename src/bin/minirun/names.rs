@@ -23,6 +23,6 @@ pub fn each(names: &[String], mut act: impl FnMut(&Name) -> Result<()>) -> Resul
 
 /// Prints an error at once, in its place between what is said of the others; returns whether there was none.
 fn shown(result: Result<()>) -> bool {
-    let report = |error: &Error| crate::report(error);
+    let report = |error: &Error| super::report(error);
     result.inspect_err(report).is_ok()
 }

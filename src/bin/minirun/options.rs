@@ -189,7 +189,7 @@ impl Options {
 
 fn default_root(store: &Store) -> Result<PathBuf> {
     let (root, report) = rootfs::ensure_default(store.home())?;
-    if let Some(report) = report.filter(|_| !crate::quiet()) {
+    if let Some(report) = report.filter(|_| !super::quiet()) {
         eprintln!(
             "built the default root filesystem from this host's programs: {} in {}",
             minirun::units::format_size(report.bytes),

@@ -1,6 +1,6 @@
 //! `minirun pause`.
 
-use crate::names;
+use super::names;
 use minirun::store::Store;
 use minirun::{Result, pause};
 
@@ -21,6 +21,6 @@ pub struct Args {
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
     names::each(&args.names, |name| {
         pause::pause(store, name)?;
-        crate::say(format!("paused {name}"))
+        super::say(format!("paused {name}"))
     })
 }

@@ -22,16 +22,16 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
     });
     let names: Vec<String> = idle.map(|record| record.name).collect();
     if names.is_empty() {
-        crate::say("there is nothing to delete")?;
+        super::say("there is nothing to delete")?;
         return Ok(0);
     }
     if !args.force && !agreed(&names)? {
-        crate::say("nothing was deleted")?;
+        super::say("nothing was deleted")?;
         return Ok(1);
     }
-    crate::names::each(&names, |name: &Name| {
+    super::names::each(&names, |name: &Name| {
         container::delete(store, name)?;
-        crate::say(format!("deleted {name}"))
+        super::say(format!("deleted {name}"))
     })
 }
 

@@ -15,5 +15,5 @@ pub struct Args {
 pub fn run(args: &Args, store: &Store) -> Result<()> {
     let (name, new) = (args.name.parse()?, args.new_name.parse()?);
     container::rename(store, &name, &new)?;
-    crate::say(format!("{name} is now called {new}"))
+    super::say(format!("{name} is now called {new}"))
 }

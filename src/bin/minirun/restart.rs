@@ -1,6 +1,6 @@
 //! `minirun restart`.
 
-use crate::names;
+use super::names;
 use minirun::store::Store;
 use minirun::{Result, container, monitor};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Args {
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
     names::each(&args.names, |name| {
         container::stop(store, name, Duration::from_secs(args.time.into()))?;
-        crate::start::warn_of(&monitor::start(store, name, false)?);
-        crate::say(format!("restarted {name}"))
+        super::start::warn_of(&monitor::start(store, name, false)?);
+        super::say(format!("restarted {name}"))
     })
 }

@@ -1,6 +1,6 @@
 //! `minirun resume`.
 
-use crate::names;
+use super::names;
 use minirun::store::Store;
 use minirun::{Result, pause};
 
@@ -15,6 +15,6 @@ pub struct Args {
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
     names::each(&args.names, |name| {
         pause::resume(store, name)?;
-        crate::say(format!("resumed {name}"))
+        super::say(format!("resumed {name}"))
     })
 }

@@ -60,7 +60,7 @@ fn build(args: &BuildArgs, store_root: &Path) -> Result<()> {
         refuse_if_in_use(&output, store_root)?;
     }
     let report = rootfs::build(&output, &source, args.force)?;
-    crate::say(describe(&report, &output).trim_end())
+    super::say(describe(&report, &output).trim_end())
 }
 
 /// A running container would lose its files one by one while the old tree is removed.

@@ -1,7 +1,7 @@
 //! `minirun run`.
 
-use crate::explain::ExplainOption;
-use crate::options::Options;
+use super::explain::ExplainOption;
+use super::options::Options;
 use minirun::explain::Trace;
 use minirun::name::Name;
 use minirun::record::Restart;
@@ -46,8 +46,8 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
     }
     if !args.detach {
         let run = |trace: &mut Trace| container::run(store, record, trace);
-        return crate::start::finish(args.explain.told(run)?);
+        return super::start::finish(args.explain.told(run)?);
     }
-    crate::start::warn_of(&monitor::run(store, record)?);
-    crate::say(name).map(|()| 0)
+    super::start::warn_of(&monitor::run(store, record)?);
+    super::say(name).map(|()| 0)
 }

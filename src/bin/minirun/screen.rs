@@ -41,7 +41,7 @@ impl Screen {
     pub fn show(&mut self, text: &str) -> Result<()> {
         match &mut self.terminal {
             Some(terminal) => terminal.draw(text),
-            None => crate::print(text),
+            None => super::print(text),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `minirun start`, and what it shares with `run`.
 
-use crate::explain::ExplainOption;
-use crate::names;
+use super::explain::ExplainOption;
+use super::names;
 use minirun::container::{self, End, Running};
 use minirun::explain::Trace;
 use minirun::record::NotInForce;
@@ -41,7 +41,7 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
     match (args.detach, &args.names[..]) {
         (true, names) => names::each(names, |name| {
             warn_of(&monitor::start(store, name, args.strict)?);
-            crate::say(format!("started {name}"))
+            super::say(format!("started {name}"))
         }),
         (false, [name]) => {
             let name = name.parse()?;
@@ -67,7 +67,7 @@ pub fn finish(running: Running) -> Result<u8> {
             1 => "a process".to_owned(),
             n => format!("{n} processes"),
         };
-        crate::warn(
+        super::warn(
             &format!("out of memory: the kernel killed {what} at the container's limit of {limit}"),
             None,
         );
@@ -88,7 +88,7 @@ pub fn warn_of(not_in_force: &[NotInForce]) {
         reasons.dedup();
         let plural = if limits.len() > 1 { "s" } else { "" };
         let (limits, reasons) = (limits.join(", "), reasons.join("; "));
-        crate::warn(
+        super::warn(
             &format!("limit{plural} not in force: {limits}: {reasons}"),
             first.hint.as_deref(),
         );

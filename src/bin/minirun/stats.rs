@@ -1,9 +1,9 @@
 //! `minirun stats`.
 
-use crate::list::Format;
-use crate::names;
-use crate::screen::Screen;
-use crate::table::table;
+use super::list::Format;
+use super::names;
+use super::screen::Screen;
+use super::table::table;
 use minirun::cgroup::Stats;
 use minirun::record::Record;
 use minirun::store::Store;
@@ -58,14 +58,14 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
     if args.no_stream {
         std::thread::sleep(FIRST);
         let samples = watch.samples()?;
-        return shown(&samples, args.format, crate::print).map(|()| status);
+        return shown(&samples, args.format, super::print).map(|()| status);
     }
     let mut screen = Screen::start()?;
     let mut pause = FIRST;
     while screen.wait(pause)? {
         let samples = watch.samples()?;
         match args.format {
-            Format::Json => shown(&samples, args.format, crate::print)?,
+            Format::Json => shown(&samples, args.format, super::print)?,
             Format::Table => shown(&samples, args.format, |text| screen.show(&text))?,
         }
         pause = INTERVAL;

@@ -1,6 +1,6 @@
 //! `minirun stop`.
 
-use crate::names;
+use super::names;
 use minirun::store::Store;
 use minirun::{Result, container};
 use std::time::Duration;
@@ -20,8 +20,8 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
     let patience = Duration::from_secs(args.time.into());
     names::each(&args.names, |name| {
         match container::stop(store, name, patience)? {
-            true => crate::say(format!("stopped {name}")),
-            false => crate::say(format!("{name} was not running")),
+            true => super::say(format!("stopped {name}")),
+            false => super::say(format!("{name} was not running")),
         }
     })
 }

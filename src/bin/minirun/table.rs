@@ -1,6 +1,6 @@
 //! Tables for people.
 
-use crate::list::printable;
+use super::list::printable;
 use comfy_table::{ContentArrangement, Table, presets};
 
 /// Columns with a heading. Control characters, which a container may have chosen, are made visible.

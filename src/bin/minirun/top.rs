@@ -1,8 +1,8 @@
 //! `minirun top`.
 
-use crate::list::{Format, print_json};
-use crate::names;
-use crate::table::table;
+use super::list::{Format, print_json};
+use super::names;
+use super::table::table;
 use minirun::processes::{self, Process};
 use minirun::store::Store;
 use minirun::units::format_size;
@@ -47,7 +47,7 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
         Format::Table if rows.is_empty() => {}
         Format::Table if args.names.len() == 1 => {
             let rows = rows.iter().map(|row| columns(&row.process));
-            crate::print(table(HEADER, rows))?;
+            super::print(table(HEADER, rows))?;
         }
         Format::Table => {
             let rows = rows.iter().map(|row| {
@@ -55,7 +55,7 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
                 [row.container.clone(), a, b, c, d, e, f, g, h]
             });
             let [a, b, c, d, e, f, g, h] = HEADER;
-            crate::print(table(["NAME", a, b, c, d, e, f, g, h], rows))?;
+            super::print(table(["NAME", a, b, c, d, e, f, g, h], rows))?;
         }
     }
     Ok(status)

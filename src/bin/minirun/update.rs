@@ -1,7 +1,7 @@
 //! `minirun update`.
 
-use crate::names;
-use crate::options::LimitOptions;
+use super::names;
+use super::options::LimitOptions;
 use minirun::store::Store;
 use minirun::{Error, Result, update};
 
@@ -35,8 +35,8 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
     }
     names::each(&args.names, |name| {
         match update::update(store, name, &changes)? {
-            true => crate::say(format!("updated {name}")),
-            false => crate::say(format!("updated {name}, for its next start")),
+            true => super::say(format!("updated {name}")),
+            false => super::say(format!("updated {name}, for its next start")),
         }
     })
 }

@@ -1,6 +1,6 @@
 //! `minirun wait`.
 
-use crate::names;
+use super::names;
 use minirun::store::Store;
 use minirun::{Error, Result, container};
 
@@ -18,7 +18,7 @@ pub struct Args {
 
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
     names::each(&args.names, |name| match container::wait(store, name)? {
-        Some(exit_code) => crate::print(exit_code),
+        Some(exit_code) => super::print(exit_code),
         None => Err(
             Error::new(format!("nobody knows the exit status of {name}"))
                 .hint("whoever looked after it was killed before it ended"),
