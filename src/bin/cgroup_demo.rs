@@ -20,7 +20,8 @@ use std::{env::current_dir, fmt::Display, fs, hint::black_box, process::exit, th
 /// Without an option all three are shown, as far as this host permits; what it does not permit is said, and
 /// is no failure. The exit status is 0 if everything happened as told and 1 if not.
 #[derive(Parser)]
-struct Options {
+#[command(version)]
+pub struct Options {
     /// Limit memory to SIZE (4M to 256M), and let a child allocate twice as much
     #[arg(long, value_name = "SIZE", value_parser = |text: &str| number(text, 'M', 4, 256))]
     memory: Option<u64>,

@@ -19,7 +19,8 @@ use std::{fmt::Debug, fmt::Display, fs, path::PathBuf, process::exit};
 /// Without an option both are shown: chroot, with an escape that works, and pivot_root, with the same escape,
 /// which fails. Nothing on the host is changed. The exit status is 0 if all happened as told, and 1 if not.
 #[derive(Parser)]
-struct Options {
+#[command(version)]
+pub struct Options {
     /// Use the tree in DIR, which needs a directory proc, not a small one made for it
     #[arg(long, value_name = "DIR", conflicts_with = "escape")]
     root: Option<PathBuf>,

@@ -19,7 +19,8 @@ use std::{ffi::CString, fmt::Display, fs};
 /// The exit status is 0 if everything happened as told and 1 if not; with --exec it is that of CMD, 128 + n
 /// if signal n killed it, 127 if it does not exist, and 126 if it cannot be executed.
 #[derive(Parser)]
-struct Options {
+#[command(version)]
+pub struct Options {
     /// Run CMD in the child (everything that follows belongs to CMD)
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true,
         value_parser = |word: &str| CString::new(word))]

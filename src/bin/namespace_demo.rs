@@ -33,7 +33,8 @@ const NAMESPACES: [(&str, CloneFlags, &str); 7] = [
 /// on the host is changed. The exit status is 0 if everything happened as told and 1 if not; with CMD it is
 /// that of CMD, 128 + n if signal n killed it, 127 if it cannot be run.
 #[derive(Parser)]
-struct Options {
+#[command(version)]
+pub struct Options {
     /// Make only these namespaces, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "pid,mnt,uts,ipc,net,cgroup",
         value_parser = PossibleValuesParser::new(NAMESPACES.map(|(name, ..)| name)))]

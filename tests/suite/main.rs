@@ -17,6 +17,7 @@ mod init;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod man;
 mod names;
 mod namespace_demo;
 mod narration;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         top::all(),
         stats::all(),
         update::all(),
+        man::all(),
     ]
     .into_iter()
     .flatten()

@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// mounts, host name and limits.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
-struct Cli {
+pub struct Cli {
     /// The store to use [default: MINIRUN_HOME, or /var/lib/minirun for root, or ~/.local/share/minirun]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
