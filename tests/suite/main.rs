@@ -14,6 +14,7 @@ mod explain;
 mod fork_demo;
 mod help;
 mod init;
+mod install;
 mod isolation;
 mod lifecycle;
 mod limits;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         stats::all(),
         update::all(),
         man::all(),
+        install::all(),
     ]
     .into_iter()
     .flatten()
