@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use std::fs;
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 tests![
     run_killed_at_any_moment_leaves_nothing,
@@ -28,8 +29,19 @@ const ROUNDS: usize = 30;
 /// Starts `minirun ARGS…`, kills it at a random moment, and returns what it left.
 fn killed(home: &Home, random: &mut Random, args: &[&str]) -> Orphans {
     let mut minirun = home.background(args);
-    std::thread::sleep(Duration::from_micros(random.below(15_000)));
+    std::thread::sleep(Duration::from_micros(random.below(moments(home))));
     minirun.kill_hard()
+}
+
+/// In how many µs to choose a moment: twice what a container that ends at once takes, which is 7 ms on one machine
+/// and 300 ms on one that is emulated.
+fn moments(home: &Home) -> u64 {
+    static MOMENTS: OnceLock<u64> = OnceLock::new();
+    *MOMENTS.get_or_init(|| {
+        let start = Instant::now();
+        run(&mut home.once(&["true"])).succeeded();
+        2 * start.elapsed().as_micros() as u64
+    })
 }
 
 /// Lets the next command clean up, and looks at all that must be in order then.
