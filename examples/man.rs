@@ -72,7 +72,15 @@ fn write_pages(command: &Command, dir: &Path) -> Result<()> {
 /// `--help` shows an option's other names, which clap_mangen does not, and its possible values, of which
 /// clap_mangen makes a list that mandoc(1) warns of.
 fn with_names_and_values(command: &Command) -> Command {
-    command.clone().mut_args(|arg| {
+    let command = command.clone().mut_subcommands(|subcommand| {
+        let about = subcommand.get_about().map(StyledStr::to_string);
+        let mut about = about.unwrap_or_default();
+        for name in subcommand.get_visible_aliases() {
+            about += &format!(" [alias: {name}]");
+        }
+        subcommand.about(about)
+    });
+    command.mut_args(|arg| {
         let help = arg.get_long_help().or(arg.get_help());
         let mut text = help.map(StyledStr::to_string).unwrap_or_default();
         for name in arg.get_visible_aliases().unwrap_or_default() {

@@ -30,8 +30,7 @@ fn the_help_of_minirun() -> Outcome {
 
     Commands:
       create       Make a container, to be started later
-      start        Start a container and wait until it ends, or with -d start containers in the
-                   background
+      start        Start a container and wait for its end; with -d, in the background
       run          Make a container and start it
       explain      Say what `run` or `start` would do, system call by system call, and do nothing
       stop         End running containers: SIGTERM first, SIGKILL if that does not help
@@ -50,10 +49,8 @@ fn the_help_of_minirun() -> Outcome {
       info         Show all there is to know about containers
       events       Show what happened to the containers
       rename       Give a container another name; it may be running
-      delete       Delete containers that are not running, with their logs; their root filesystems stay
-                   [alias: rm]
-      prune        Delete all containers that are not running, with their logs; their root filesystems
-                   stay
+      delete       Delete containers that are not running, with their logs [alias: rm]
+      prune        Delete all containers that are not running, with their logs
       rootfs       Make a root filesystem for containers
       completions  Print completions for a shell
       help         Print this message or the help of the given subcommand(s)

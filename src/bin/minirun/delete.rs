@@ -4,7 +4,7 @@ use super::names;
 use minirun::store::Store;
 use minirun::{Result, container};
 
-/// Delete containers that are not running, with their logs; their root filesystems stay
+/// Delete containers that are not running, with their logs
 #[derive(clap::Args)]
 pub struct Args {
     /// Containers made by `minirun create` or `minirun run`

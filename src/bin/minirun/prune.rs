@@ -6,7 +6,7 @@ use minirun::store::Store;
 use minirun::{Context, Error, Result, container};
 use std::io::{self, BufRead, IsTerminal, Write};
 
-/// Delete all containers that are not running, with their logs; their root filesystems stay
+/// Delete all containers that are not running, with their logs
 #[derive(clap::Args)]
 pub struct Args {
     /// Do not ask

@@ -9,10 +9,10 @@ use minirun::store::Store;
 use minirun::units::format_size;
 use minirun::{Error, Result, monitor};
 
-/// Start a container and wait until it ends, or with -d start containers in the background
+/// Start a container and wait for its end; with -d, in the background
 #[derive(clap::Args)]
 #[command(long_about = "\
-Start a container and wait until it ends, or with -d start containers in the background
+Start a container and wait for its end; with -d, in the background
 
 In the foreground, on a terminal, the container has a terminal of its own, with job control: Ctrl-C and
 Ctrl-Z go to its programs. Otherwise its input and output are minirun's own, and minirun passes the signals
