@@ -144,10 +144,10 @@ impl<'a> Writer<'a> {
                 unfinished.clear();
             }
         }
-        self.append(entries);
+        self.append(&entries);
     }
 
-    /// Writes the lines that have not ended: no more is to come.
+    /// Writes the lines that have not ended, and how many were lost at last: no more is to come.
     pub fn finish(&mut self) {
         let mut entries = Entries::new();
         for stream in [Stream::Stdout, Stream::Stderr] {
@@ -156,49 +156,66 @@ impl<'a> Writer<'a> {
                 entries.add(stream, 'P', &text);
             }
         }
-        self.append(entries);
+        self.try_append(&entries);
     }
 
-    fn append(&mut self, entries: Entries) {
-        if entries.count == 0 {
-            return;
+    fn append(&mut self, entries: &Entries) {
+        match &mut self.lost {
+            Some(lost) if lost.tried.elapsed() < RETRY => lost.lines += entries.count(),
+            _ if entries.count() > 0 => self.try_append(entries),
+            _ => {}
         }
-        if let Some(lost) = &mut self.lost {
-            if lost.tried.elapsed() < RETRY {
-                lost.lines += entries.count;
-                return;
-            }
+    }
+
+    /// Writes lines, after a note of those that were lost before.
+    fn try_append(&mut self, entries: &Entries) {
+        if let Some(Lost { lines, why, .. }) = self.lost.take() {
+            let text = format!("minirun: {lines} lines are missing here: {why}");
             let mut note = Entries::new();
-            let text = format!(
-                "minirun: {} lines are missing here: {}",
-                lost.lines, lost.why
-            );
             note.add(Stream::Stderr, 'F', text.as_bytes());
-            note.text.extend_from_slice(&entries.text);
-            match self.write_whole(&note.text) {
-                Ok(()) => self.lost = None,
-                Err(error) => self.lose(entries.count, error),
+            if let Err((_, why)) = self.write_lines(&note) {
+                return self.lose(lines + entries.count(), why);
             }
-        } else if let Err(error) = self.write_whole(&entries.text) {
-            self.lose(entries.count, error);
+        }
+        if let Err((lines, why)) = self.write_lines(entries) {
+            self.lose(lines, why);
         }
     }
 
     fn lose(&mut self, lines: u64, why: io::Error) {
-        let before = self.lost.as_ref().map_or(0, |lost| lost.lines);
         self.lost = Some(Lost {
-            lines: before + lines,
+            lines,
             tried: Instant::now(),
             why,
         });
         self.store.open_file(&self.dir.join(INCOMPLETE)).ok();
     }
 
+    /// Writes lines into as many files as they need. The error says how many were not written.
+    fn write_lines(&mut self, entries: &Entries) -> Result<(), (u64, io::Error)> {
+        let (mut lines, mut begin) = (0, 0);
+        while let Some(first) = entries.ends.get(lines) {
+            let room = self.limits.max_size.saturating_sub(self.size);
+            let rest = &entries.ends[lines..];
+            let fit = rest.partition_point(|end| (end - begin) as u64 <= room);
+            let end = match fit {
+                0 => *first, // alone in its file
+                fit => rest[fit - 1],
+            };
+            let written = match fit == 0 && self.size > 0 {
+                true => self.rotate(),
+                false => Ok(()),
+            };
+            written
+                .and_then(|()| self.write_whole(&entries.text[begin..end]))
+                .map_err(|why| (rest.len() as u64, why))?;
+            (lines, begin) = (lines + fit.max(1), end);
+        }
+        Ok(())
+    }
+
     /// All of it or nothing: half a line would spoil the next one.
     fn write_whole(&mut self, text: &[u8]) -> io::Result<()> {
-        if self.size > 0 && self.size + text.len() as u64 > self.limits.max_size {
-            self.rotate()?;
-        }
         match self.file.write_all(text) {
             Ok(()) => {
                 self.size += text.len() as u64;
@@ -213,19 +230,21 @@ impl<'a> Writer<'a> {
 
     /// `log` becomes `log.1`, which becomes `log.2`, …
     fn rotate(&mut self) -> io::Result<()> {
-        let newest = self.dir.join("log");
+        let (newest, next) = (self.dir.join("log"), self.dir.join("log.new"));
         let nth = |n| self.dir.join(format!("log.{n}"));
-        for n in (1..self.limits.max_files.saturating_sub(1)).rev() {
-            match fs::rename(nth(n), nth(n + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        // First what a full disk may refuse.
+        let file = self.store.open_file(&next)?;
+        // Not over the oldest where there is a gap: then a writer was killed while it did this.
+        let last = self.limits.max_files.saturating_sub(1);
+        let free = (1..last).find(|n| !nth(*n).exists()).unwrap_or(last);
+        for n in (1..free).rev() {
+            fs::rename(nth(n), nth(n + 1))?;
         }
-        match self.limits.max_files {
-            0 | 1 => fs::remove_file(&newest)?,
-            _ => fs::rename(&newest, nth(1))?,
+        if last > 0 && newest.exists() {
+            fs::rename(&newest, nth(1))?;
         }
-        self.file = self.store.open_file(&newest)?;
+        fs::rename(&next, &newest)?;
+        self.file = file;
         self.size = 0;
         Ok(())
     }
@@ -247,7 +266,8 @@ fn whole_lines(path: &Path) -> io::Result<u64> {
 struct Entries {
     time: String,
     text: Vec<u8>,
-    count: u64,
+    /// Where in the text each line ends.
+    ends: Vec<usize>,
 }
 
 impl Entries {
@@ -255,8 +275,12 @@ impl Entries {
         Entries {
             time: time(SystemTime::now()),
             text: Vec::new(),
-            count: 0,
+            ends: Vec::new(),
         }
+    }
+
+    fn count(&self) -> u64 {
+        self.ends.len() as u64
     }
 
     fn add(&mut self, stream: Stream, tag: char, text: &[u8]) {
@@ -268,7 +292,7 @@ impl Entries {
             .extend_from_slice(format!("{} {stream} {tag} ", self.time).as_bytes());
         self.text.extend_from_slice(text);
         self.text.push(b'\n');
-        self.count += 1;
+        self.ends.push(self.text.len());
     }
 }
 
@@ -323,16 +347,13 @@ impl Reader {
     /// If it cannot be read.
     pub fn open(store: &Store, id: &str) -> Result<Option<Reader>> {
         let dir = dir(store, id);
-        let oldest = files(&dir).pop();
-        match oldest.map(File::open) {
-            None => Ok(None),
-            Some(Err(error)) => Err(error).context(|| format!("cannot read {}", dir.display())),
-            Some(Ok(file)) => Ok(Some(Reader {
-                dir,
-                file: BufReader::new(file),
-                line: Vec::new(),
-            })),
-        }
+        let oldest = open_one(&dir, |files| files.last());
+        let oldest = oldest.context(|| format!("cannot read {}", dir.display()))?;
+        Ok(oldest.map(|file| Reader {
+            dir,
+            file: BufReader::new(file),
+            line: Vec::new(),
+        }))
     }
 
     /// The directory whose files change when there is more to read.
@@ -345,53 +366,101 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
+        let cannot = || format!("cannot read {}", self.dir.display());
         loop {
-            let read = self.file.read_until(b'\n', &mut self.line);
-            read.context(|| format!("cannot read {}", self.dir.display()))?;
-            if let Some(line) = self.line.strip_suffix(b"\n") {
-                let entry = Entry::parse(line);
-                self.line.clear();
-                match entry {
-                    Some(entry) => return Ok(Some(entry)),
-                    None => continue, // not ours
+            let mut found = read_line(&mut self.file, &mut self.line).context(cannot)?;
+            if !found {
+                // Nobody writes to this file any more if there is a newer one.
+                let Some(newer) = newer(&self.dir, self.file.get_ref()).context(cannot)? else {
+                    return Ok(None);
+                };
+                // There may be more in it by now, written before it was set aside.
+                found = read_line(&mut self.file, &mut self.line).context(cannot)?;
+                if !found {
+                    self.file = BufReader::new(newer);
                 }
             }
-            // The end of this file. Nobody writes to it any more if there is a newer one.
-            let cannot = || format!("cannot read {}", self.dir.display());
-            let Some(file) = self.newer().context(cannot)? else {
-                return Ok(None);
-            };
-            if self.file.fill_buf().context(cannot)?.is_empty() {
-                self.line.clear();
-                self.file = BufReader::new(file);
-            } // or else this was written before ours was set aside
+            if found && let Some(entry) = Entry::parse(&self.line) {
+                return Ok(Some(entry));
+            } // or else it is not ours
         }
-    }
-
-    /// The file after the one that we are reading; the oldest if ours is gone.
-    fn newer(&self) -> io::Result<Option<File>> {
-        let ours = self.file.get_ref().metadata()?.ino();
-        let files = files(&self.dir);
-        let is_ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.ino() == ours);
-        let next = match files.iter().position(is_ours) {
-            Some(0) => return Ok(None),
-            Some(position) => &files[position - 1],
-            None => match files.last() {
-                Some(oldest) => oldest,
-                None => return Ok(None),
-            },
-        };
-        File::open(next).map(Some)
     }
 }
 
-/// The files of a log, newest first.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let newest = std::iter::once(dir.join("log"));
-    let older = (1..).map(|n| dir.join(format!("log.{n}")));
-    // A file may be missing for a moment, between two renames.
-    let older = older.take_while(|path| path.exists());
-    newest.filter(|path| path.exists()).chain(older).collect()
+/// Reads a whole line, without its newline. Half a line is left where it is: there will be more of it, or
+/// its writer takes it back ([`Writer`]).
+fn read_line(file: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    file.read_until(b'\n', line)?;
+    if line.pop_if(|last| *last == b'\n').is_some() {
+        return Ok(true);
+    }
+    if !line.is_empty() {
+        file.seek(SeekFrom::Current(-(line.len() as i64)))?;
+    }
+    Ok(false)
+}
+
+/// The file after this one; the oldest if this one has gone.
+fn newer(dir: &Path, file: &File) -> io::Result<Option<File>> {
+    let ours = file.metadata()?.ino();
+    open_one(dir, |files| {
+        match files.iter().position(|(_, inode)| *inode == ours) {
+            Some(0) => None,
+            Some(position) => files.get(position - 1),
+            None => files.last(),
+        }
+    })
+}
+
+/// Opens the file that is chosen from those of a log, whatever it is called by the time it is opened.
+fn open_one(
+    dir: &Path,
+    choose: impl Fn(&[(PathBuf, u64)]) -> Option<&(PathBuf, u64)>,
+) -> io::Result<Option<File>> {
+    loop {
+        let files = files(dir);
+        let Some((path, inode)) = choose(&files) else {
+            return Ok(None);
+        };
+        match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(file) if file.metadata()?.ino() == *inode => return Ok(Some(file)),
+            Ok(_) => {} // it was renamed before we opened it
+        }
+    }
+}
+
+/// The files of a log with their inodes, newest first.
+fn files(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let mut files = list(dir);
+    loop {
+        // A file that is being renamed may be listed twice, or not at all.
+        let again = list(dir);
+        if files == again {
+            return files;
+        }
+        files = again;
+    }
+}
+
+fn list(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = match name.to_str().and_then(|name| name.strip_prefix("log")) {
+            Some("") => Some(0),
+            Some(rest) => rest.strip_prefix('.').and_then(|n| n.parse::<u32>().ok()),
+            None => None,
+        };
+        if let (Some(number), Ok(meta)) = (number, entry.metadata()) {
+            files.push((number, entry.path(), meta.ino()));
+        }
+    }
+    files.sort();
+    let files = files.into_iter();
+    files.map(|(_, path, inode)| (path, inode)).collect()
 }
 
 /// A time that somebody asks for: RFC 3339 (`2026-11-24T08:00:00Z`), or how long ago (`10m`, `1h 30m`).
@@ -481,9 +550,66 @@ mod tests {
         assert_eq!(left, expected[50 - left.len()..], "the newest are left");
         let files = files(&dir(&store, "x"));
         assert_eq!(files.len(), 3);
-        for file in files {
+        for (file, _) in files {
             assert!(file.metadata().unwrap().len() <= 200);
         }
+    }
+
+    #[test]
+    fn many_lines_at_once_are_spread_over_files() {
+        let (_dir, store) = store();
+        let limits = LogLimits {
+            max_size: 200,
+            max_files: 100,
+        };
+        let mut writer = Writer::open(&store, "x", limits).unwrap();
+        let lines: String = (0..50).map(|number| format!("line {number}\n")).collect();
+        writer.write(Stream::Stdout, lines.as_bytes());
+        assert_eq!(texts(&all(&store)).join("\n") + "\n", lines);
+        for (file, _) in files(&dir(&store, "x")) {
+            assert!(file.metadata().unwrap().len() <= 200);
+        }
+    }
+
+    #[test]
+    fn a_gap_between_the_files_hides_none_and_costs_none() {
+        let (_dir, store) = store();
+        let limits = LogLimits {
+            max_size: 60,
+            max_files: 5,
+        };
+        let mut writer = Writer::open(&store, "x", limits).unwrap();
+        let mut reader = Reader::open(&store, "x").unwrap().unwrap();
+        for text in ["one\n", "two\n", "three\n", "four\n"] {
+            writer.write(Stream::Stdout, text.as_bytes());
+        }
+        assert_eq!(reader.next_entry().unwrap().unwrap().text, b"one");
+        // A writer was killed between two renames.
+        let dir = dir(&store, "x");
+        for n in [3, 2] {
+            fs::rename(
+                dir.join(format!("log.{n}")),
+                dir.join(format!("log.{}", n + 1)),
+            )
+            .unwrap();
+        }
+        assert_eq!(texts(&all(&store)), ["one", "two", "three", "four"]);
+        assert_eq!(reader.next_entry().unwrap().unwrap().text, b"two");
+        writer.write(Stream::Stdout, b"five\n");
+        let all = texts(&all(&store));
+        assert_eq!(all, ["one", "two", "three", "four", "five"]);
+    }
+
+    #[test]
+    fn half_a_line_that_is_taken_back_was_not_read() {
+        let (_dir, store) = store();
+        let mut writer = Writer::open(&store, "x", LogLimits::default()).unwrap();
+        let mut reader = Reader::open(&store, "x").unwrap().unwrap();
+        writer.file.write_all(b"2026-11-24T02:51:55Z std").unwrap();
+        assert_eq!(reader.next_entry().unwrap(), None);
+        writer.file.set_len(0).unwrap();
+        writer.write(Stream::Stderr, b"whole\n");
+        assert_eq!(reader.next_entry().unwrap().unwrap().text, b"whole");
     }
 
     #[test]
