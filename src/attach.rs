@@ -127,11 +127,12 @@ impl Clients {
     /// What to wait for. Input is wanted only if there is room for it.
     pub fn poll_fds(&self, wants_input: bool) -> impl Iterator<Item = PollFd<'_>> {
         let listener = PollFd::new(self.listener.as_fd(), PollFlags::POLLIN);
-        let clients = self.clients.iter().map(move |client| {
+        let clients = self.clients.iter().filter_map(move |client| {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::POLLIN, wants_input);
             flags.set(PollFlags::POLLOUT, !client.pending.is_empty());
-            PollFd::new(client.socket.as_fd(), flags)
+            // poll(2) reports one that has left even if we ask for nothing, again and again.
+            (!flags.is_empty()).then(|| PollFd::new(client.socket.as_fd(), flags))
         });
         std::iter::once(listener).chain(clients)
     }
