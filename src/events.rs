@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Something that happened to a container.
@@ -67,7 +67,19 @@ fn append(store: &Store, event: &Event) -> io::Result<()> {
     }
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
+    if ends_in_a_line(&path)? {
+        line.insert(0, b'\n'); // which loses what the disk was too full for, but not this one
+    }
     file.write_all(&line)
+}
+
+fn ends_in_a_line(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let mut last = [b'\n'];
+    if let Some(at) = file.metadata()?.len().checked_sub(1) {
+        file.read_at(&mut last, at)?;
+    }
+    Ok(last != [b'\n'])
 }
 
 /// The exit status with which a container ended last, as far as the events are kept.
@@ -139,7 +151,21 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::container::new_record;
-    use std::path::Path;
+
+    #[test]
+    fn half_an_event_spoils_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let record = new_record(&"web".parse().unwrap(), Path::new("/"), "sh");
+        note(&store, &record, "create", &[]);
+        let mut file = store.open_file(&path(&store)).unwrap();
+        file.write_all(b"{\"time\": \"20").unwrap(); // and then the disk was full
+        note(&store, &record, "start", &[]);
+        let mut reader = Reader::open(&store);
+        let events = std::iter::from_fn(|| reader.next_event().unwrap());
+        let names: Vec<_> = events.map(|event| event.event).collect();
+        assert_eq!(names, ["create", "start"]);
+    }
 
     #[test]
     fn events_are_read_in_order_across_files() {
