@@ -95,6 +95,17 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub fn find_by_id(&self, id: &str) -> Result<Option<Record>> {
+        match self.look_for_id(id)? {
+            // It may have been renamed while we looked.
+            None if self.home.join("containers").exists() => {
+                let _lock = self.lock()?;
+                self.look_for_id(id)
+            }
+            found => Ok(found),
+        }
+    }
+
+    fn look_for_id(&self, id: &str) -> Result<Option<Record>> {
         // Unless the container was renamed, its id begins with its name.
         let likely = id.rsplit_once('-').map_or(id, |(name, _)| name);
         if let Ok(Some(record)) = self.read(likely)
@@ -154,7 +165,7 @@ impl Store {
             return Ok(None); // somebody has removed it, and we do not make it again
         }
         let _lock = self.lock()?;
-        let Some(mut record) = self.find_by_id(id)? else {
+        let Some(mut record) = self.look_for_id(id)? else {
             return Ok(None);
         };
         change(&mut record);
@@ -247,34 +258,21 @@ impl Store {
     /// Reads a record, warily: who owns the store may not be who reads it.
     fn read(&self, name: &str) -> Result<Option<Record>> {
         let path = self.path(name);
-        let cannot = || format!("cannot read {}", path.display());
-        // Neither a FIFO, on which open would wait for ever, nor a link to a file of somebody else's.
-        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-        let file = match OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(&path)
-        {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.context(cannot).map_err(somebody_elses)?,
-        };
         let broken = |why: String| {
             Error::because(format!("{} is not a valid record", path.display()), why)
                 .hint("repair the file or remove it; the other containers are not affected")
         };
-        let meta = file.metadata().context(cannot)?;
-        if !meta.is_file() || meta.len() > MAX_RECORD {
-            return Err(broken("it is no file, or larger than any record".into()));
-        }
-        let mut text = String::new();
-        file.take(MAX_RECORD)
-            .read_to_string(&mut text)
-            .context(cannot)?;
+        let text = match read_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(broken(error.to_string()));
+            }
+            text => text
+                .context(|| format!("cannot read {}", path.display()))
+                .map_err(somebody_elses)?,
+        };
         let mut record: Record = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
-        let renamed = record.id.is_some()
-            && record.name.parse::<Name>().is_ok()
-            && !self.path(&record.name).exists();
-        if renamed {
+        if record.name != name && self.was_renamed(&record) {
             record.name = name.to_owned(); // by a minirun that was killed before it was done
         }
         if record.name != name {
@@ -290,6 +288,17 @@ impl Store {
             }
             _ => Ok(Some(record)),
         }
+    }
+
+    /// Is a record that is in a file of another name no copy, but the one with its id?
+    fn was_renamed(&self, record: &Record) -> bool {
+        let (Some(id), Ok(name)) = (&record.id, record.name.parse::<Name>()) else {
+            return false;
+        };
+        // Somebody may have used the old name again. Not `read`: two files may name each other.
+        let other = read_file(&self.path(name.as_str())).unwrap_or_default();
+        let other: serde_json::Value = serde_json::from_str(&other).unwrap_or_default();
+        other["id"] != id.as_str()
     }
 
     /// Writes beside the file and renames: the caller holds the lock, so one partial file is enough.
@@ -308,6 +317,24 @@ impl Store {
             format!("cannot write {}", path.display())
         })
     }
+}
+
+/// The text of a file that should be a record.
+fn read_file(path: &Path) -> io::Result<String> {
+    // Neither a FIFO, on which open would wait for ever, nor a link to a file of somebody else's.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > MAX_RECORD {
+        let why = "it is no file, or larger than any record";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    let mut text = String::new();
+    file.take(MAX_RECORD).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// What to do about a store that one may not use.
@@ -395,6 +422,13 @@ mod tests {
         let (records, broken) = store.list().unwrap();
         assert_eq!((records[0].name.as_str(), broken.len()), ("new", 0));
         assert_eq!(store.find_by_id("old-7").unwrap().unwrap().name, "new");
+        // Also if the old name is used again; but a copy is none.
+        put(&store, "old", &ORIGINAL.replace('}', r#", "id": "old-8"}"#));
+        assert_eq!(store.find_by_id("old-7").unwrap().unwrap().name, "new");
+        fs::copy(store.path("old"), store.path("copy")).unwrap();
+        assert_eq!(store.list().unwrap().1[0].name, "copy");
+        fs::remove_file(store.path("copy")).unwrap();
+        fs::remove_file(store.path("old")).unwrap();
         store
             .rename(&"new".parse().unwrap(), &"old".parse().unwrap())
             .unwrap();
