@@ -21,11 +21,12 @@ use crate::namespace::Namespaces;
 use crate::pause::thaw;
 use crate::process::ProcessId;
 use crate::reconcile::{claim, clean_up};
-use crate::record::{Network, NotInForce, Record, Run, Status, now};
+use crate::record::{Network, NotInForce, Record, Restart, Run, Status, now};
 use crate::store::Store;
 use crate::supervise::{self, Signals};
 use crate::volume::Volume;
 use crate::{Context, Error, Result, events, inside, log, reconcile, rootfs, sys, user};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -79,6 +80,8 @@ pub struct Running<'a> {
     pub(crate) launched: Launched,
     pub(crate) signals: Signals,
     claim: Claim, // held until it has ended and everything is cleaned up
+    /// Its monitor was told to end: it will not start it again.
+    pub(crate) told_to_end: bool,
     /// Limits that were asked for and that this host did not let us set.
     pub not_in_force: Vec<NotInForce>,
 }
@@ -235,7 +238,7 @@ pub(crate) fn start_claimed<'a>(
             return Err(error);
         }
     };
-    let run = Run {
+    let mut run = Run {
         process: ProcessId::of(launched.pid),
         started_at: Some(now()),
         not_in_force: not_in_force.clone(),
@@ -245,6 +248,9 @@ pub(crate) fn start_claimed<'a>(
     };
     let recorded = store.update_by_id(&id, |record| {
         record.status = Status::Running;
+        // Somebody may have asked since the monitor looked.
+        let before = record.run.as_ref().filter(|_| restarts > 0);
+        run.stop_requested = before.is_some_and(|before| before.stop_requested);
         record.run = Some(run);
     });
     let running = Running {
@@ -254,6 +260,7 @@ pub(crate) fn start_claimed<'a>(
         launched,
         signals,
         claim,
+        told_to_end: false,
         not_in_force,
     };
     match recorded {
@@ -413,6 +420,7 @@ impl Running<'_> {
             run.oom_kills = end.oom_kills;
             again = run.monitor.is_some()
                 && !run.stop_requested
+                && !self.told_to_end
                 && record.config.restart.wants(exit_code, run.restarts);
             run.restarting = again;
         });
@@ -455,31 +463,53 @@ pub(crate) fn forget(store: &Store, record: &Record) -> Result<()> {
 /// # Errors
 /// If there is no such container, or it may not be signalled.
 pub fn stop(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
-    let stopped = end(store, name, patience)?;
+    let stopped = end(store, name, &[(Signal::SIGTERM, patience), KILL])?;
     if stopped && let Ok(Some(record)) = store.find(name) {
         events::note(store, &record, "stop", &[]);
     }
     Ok(stopped)
 }
 
-fn end(store: &Store, name: &Name, patience: Duration) -> Result<bool> {
-    let Some((pidfd, record)) = running(store, name)? else {
-        return end_monitor(store, name);
-    };
-    request_stop(store, name)?;
+/// The last resort, and how long the kernel may take for it.
+const KILL: (Signal, Duration) = (Signal::SIGKILL, Duration::from_secs(10));
+
+/// Ends a container by one signal after the other, and its monitor if that waits to start it again. Returns
+/// whether there was anything to end.
+fn end(store: &Store, name: &Name, signals: &[(Signal, Duration)]) -> Result<bool> {
+    // It may have ended by itself, and be about to start again, before we have asked for the contrary.
+    for attempt in 0..10 {
+        if attempt > 0 && store.find(name)?.is_none() {
+            return Ok(true); // it was made with --rm
+        }
+        if let Some((pidfd, record)) = running(store, name)? {
+            request_stop(store, &record)?;
+            end_process(name, &pidfd, &record, signals)?;
+        } else if !end_monitor(store, name)? {
+            return Ok(attempt > 0);
+        }
+        settle(store, name)?;
+    }
+    Err(Error::new(format!("the monitor of {name} does not end"))
+        .hint("it may be stopped itself (state T in `ps`): `minirun info` shows its pid"))
+}
+
+fn end_process(
+    name: &Name,
+    pidfd: &OwnedFd,
+    record: &Record,
+    signals: &[(Signal, Duration)],
+) -> Result<()> {
     let cannot = || format!("cannot signal the container {name}");
-    for (signal, patience) in [
-        (Signal::SIGTERM, patience),
-        (Signal::SIGKILL, Duration::from_secs(10)),
-    ] {
-        sys::pidfd_send_signal(pidfd.as_fd(), signal).context(cannot)?;
-        thaw(&record);
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    for (signal, patience) in signals {
+        match sys::pidfd_send_signal(pidfd.as_fd(), *signal) {
+            Err(Errno::ESRCH) => return Ok(()),
+            sent => sent.context(cannot)?,
+        }
+        thaw(record);
+        let timeout = PollTimeout::try_from(*patience).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, timeout).context(cannot)? > 0 {
-            // Whoever started it now records how it ended; if nobody does, we find out here.
-            drop(claim(store, name));
-            return Ok(true);
+            return Ok(());
         }
     }
     Err(Error::new(format!("the container {name} does not die"))
@@ -493,21 +523,53 @@ fn end_monitor(store: &Store, name: &Name) -> Result<bool> {
     let Some(pidfd) = monitor.and_then(ProcessId::pidfd) else {
         return Ok(false);
     };
-    request_stop(store, name)?;
-    let told = sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGTERM);
-    told.context(|| format!("cannot signal the monitor of the container {name}"))?;
-    drop(claim(store, name));
-    Ok(true)
+    request_stop(store, &record)?;
+    match sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGTERM) {
+        Err(Errno::ESRCH) => Ok(true),
+        told => told
+            .context(|| format!("cannot signal the monitor of the container {name}"))
+            .map(|()| true),
+    }
 }
 
-/// Tells the monitor of a container not to start it again.
-fn request_stop(store: &Store, name: &Name) -> Result<()> {
-    store.update(name.as_str(), |record| {
-        if let Some(run) = &mut record.run {
-            run.stop_requested = true;
+/// Waits until whoever looked after a container has recorded its end, and given up the claim, or is about to
+/// start it again. If nobody looks after it any more, its end is recorded here.
+fn settle(store: &Store, name: &Name) -> Result<()> {
+    let patience = Instant::now() + Duration::from_secs(5);
+    loop {
+        let record = store.find(name)?;
+        let Some(record) = record.filter(|record| !record.is_running()) else {
+            return Ok(());
+        };
+        let id = id(store, &record)?;
+        if let Some(claim) = Claim::take(store, &id)? {
+            return reconcile::finish(store, &id, &claim);
         }
-    })?;
+        let again = record.is_restarting() && !stop_was_requested(&record);
+        if again || Instant::now() > patience {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Tells the monitor of a container not to start it again. Where it would not, there is nothing to tell: a
+/// full disk must not keep anybody from ending a container.
+fn request_stop(store: &Store, record: &Record) -> Result<()> {
+    let would_restart = record.config.restart != Restart::No;
+    if let Some(id) = record.id.as_ref().filter(|_| would_restart) {
+        store.update_by_id(id, |record| {
+            if let Some(run) = &mut record.run {
+                run.stop_requested = true;
+            }
+        })?;
+    }
     Ok(())
+}
+
+/// Did somebody tell the monitor of a container not to start it again?
+pub(crate) fn stop_was_requested(record: &Record) -> bool {
+    record.run.as_ref().is_some_and(|run| run.stop_requested)
 }
 
 /// Sends a signal to process 1 of a container.
@@ -518,19 +580,13 @@ pub fn kill(store: &Store, name: &Name, signal: Signal) -> Result<()> {
     let Some((pidfd, record)) = running(store, name)? else {
         return Err(not_running(name));
     };
-    if signal == Signal::SIGKILL {
-        request_stop(store, name)?; // as Docker: who kills it by hand wants it dead
-    }
-    sys::pidfd_send_signal(pidfd.as_fd(), signal)
-        .context(|| format!("cannot signal the container {name}"))?;
     events::note(store, &record, "kill", &[("signal", &signal)]);
     if signal == Signal::SIGKILL {
-        thaw(&record);
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::from(10_000u16)).ok();
-        drop(claim(store, name)); // it is gone, and recorded, when we say so
+        // As Docker: who kills it by hand wants it dead. It is gone, and recorded, when we say so.
+        return end(store, name, &[KILL]).map(drop);
     }
-    Ok(())
+    sys::pidfd_send_signal(pidfd.as_fd(), signal)
+        .context(|| format!("cannot signal the container {name}"))
 }
 
 /// Ends a container with SIGKILL, if it runs; whatever is in its place, if it is no record.
@@ -539,9 +595,12 @@ pub fn kill(store: &Store, name: &Name, signal: Signal) -> Result<()> {
 /// If it does not die, or may not be signalled.
 pub fn end_now(store: &Store, name: &Name) -> Result<()> {
     match store.find(name) {
-        Ok(Some(record)) if record.is_restarting() => end_monitor(store, name).map(drop),
-        Ok(Some(record)) if record.is_running() => kill(store, name, Signal::SIGKILL),
-        Ok(_) | Err(_) => Ok(()), // `delete` says what is wrong
+        Ok(Some(record)) if record.is_running() || record.is_restarting() => {
+            events::note(store, &record, "kill", &[("signal", &Signal::SIGKILL)]);
+            end(store, name, &[KILL]).map(drop)
+        }
+        Ok(Some(_)) => end(store, name, &[KILL]).map(drop), // a start may be under way
+        Ok(None) | Err(_) => Ok(()),                        // `delete` says what is wrong
     }
 }
 
@@ -602,7 +661,7 @@ fn running(store: &Store, name: &Name) -> Result<Option<(OwnedFd, Record)>> {
             reconcile::finish(store, &id, &claim)?;
             return Ok(None);
         }
-        if Instant::now() > settled {
+        if record.is_restarting() || Instant::now() > settled {
             return Ok(None);
         }
         std::thread::sleep(Duration::from_millis(2));

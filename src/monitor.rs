@@ -107,29 +107,35 @@ fn monitor(
     loop {
         let life = Life::begin(store, record, claim, strict, restarts)?;
         if let Some(asker) = asker.take() {
-            tell(asker, &Ok(life.running.not_in_force.clone()));
             leave_the_directory();
+            tell(asker, &Ok(life.running.not_in_force.clone()));
         }
         let began = Instant::now();
         let id = life.running.id().to_owned();
-        let again;
-        (again, claim) = life.live()?;
-        if !again || !wait_to_restart(restarts, began)? {
-            // Before the claim goes: who waits for that looks at the record then.
-            store.update_by_id(&id, |record| {
-                if let Some(run) = &mut record.run {
-                    run.restarting = false;
-                }
-            })?;
-            return Ok(());
-        }
-        restarts += 1;
+        let wanted;
+        (wanted, claim) = life.live()?;
+        let again = wanted && wait_to_restart(restarts, began)?;
         record = match store.find_by_id(&id)? {
-            Some(record) => record,
-            None => return Ok(()),
+            Some(record) if again && !container::stop_was_requested(&record) => record,
+            // Before the claim goes: who waits for that looks at the record then.
+            _ => return say_that_it_stays_so(store, &id),
         };
+        restarts += 1;
         events::note(store, &record, "restart", &[("restarts", &restarts)]);
     }
+}
+
+/// Records that a container that has ended will not be started again.
+fn say_that_it_stays_so(store: &Store, id: &str) -> Result<()> {
+    let record = store.find_by_id(id)?;
+    if record.is_some_and(|record| record.run.is_some_and(|run| run.restarting)) {
+        store.update_by_id(id, |record| {
+            if let Some(run) = &mut record.run {
+                run.restarting = false;
+            }
+        })?;
+    }
+    Ok(())
 }
 
 /// A session of our own, and none of the files that whoever started us has open: they would wait for an
@@ -324,6 +330,8 @@ impl<'a> Life<'a> {
         drop(fds);
 
         while let Some(signal) = self.running.signals.next_signal() {
+            // Whoever ends us does not want it to be started again.
+            self.running.told_to_end |= matches!(signal, Signal::SIGTERM | Signal::SIGINT);
             if signal != Signal::SIGWINCH {
                 send(signal, &self.running.launched.pidfd, &self.running.cgroup);
             }

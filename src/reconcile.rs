@@ -11,7 +11,7 @@ use crate::pause::thaw;
 use crate::process::ProcessId;
 use crate::record::{Record, Status, now};
 use crate::store::Store;
-use crate::{Error, Result, sys};
+use crate::{Error, Result, attach, sys};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
@@ -30,15 +30,15 @@ pub fn all(store: &Store) {
     }
 }
 
-/// The claim, unless its container is looked after. A holder that is neither running a container nor
-/// done is starting one, or has been killed and is not quite dead: both take milliseconds.
+/// The claim, unless its container is looked after. A holder that neither has a container, or is about to
+/// start it again, nor is done is starting one, or has been killed and is not quite dead: both take milliseconds.
 fn claim_when_settled(store: &Store, id: &str) -> Result<Option<Claim>> {
     let patience = Instant::now() + Duration::from_millis(500);
     loop {
         let claim = Claim::take(store, id)?;
         let looked_after = || {
             let record = store.find_by_id(id).ok().flatten();
-            record.is_some_and(|record| record.is_running())
+            record.is_some_and(|record| record.is_running() || record.is_restarting())
         };
         if claim.is_some() || looked_after() || Instant::now() > patience {
             return Ok(claim);
@@ -86,8 +86,9 @@ pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
         return Ok(());
     }
     clean_up(&record)?;
+    attach::remove_socket(store, id);
     if record.config.remove {
-        return store.remove(&record.name);
+        return container::forget(store, &record);
     }
     if record.status == Status::Running {
         store.update(&record.name, |record| {
