@@ -49,20 +49,12 @@ fn check(home: &Home, mark: &str, orphans: Orphans) {
     let list = run(&mut home.minirun(&["list"])).succeeded().stdout;
     assert!(!list.contains("running"), "{list}");
     assert_eq!(cgroups_with(mark), [""; 0].map(std::path::PathBuf::from));
-    assert_eq!(claims(home), [""; 0]);
+    assert_eq!(home.claims(), [""; 0]);
     eventually("its process 1 is dead", || {
         orphans.alive().is_empty().then_some(())
     });
     orphans.reap();
     assert_eq!(processes_with(mark), [""; 0]);
-}
-
-fn claims(home: &Home) -> Vec<String> {
-    let claims = fs::read_dir(home.path().join("claims"));
-    let claims = claims.into_iter().flatten().flatten();
-    claims
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
 }
 
 /// A name that no other process or cgroup has.
@@ -187,7 +179,7 @@ fn whoever_comes_next_finishes_the_work() -> Outcome {
             assert_eq!(home.record(&name)["status"], left);
         }
         assert_eq!(cgroups_with(&name).len(), 0);
-        assert_eq!(claims(&home), [""; 0]);
+        assert_eq!(home.claims(), [""; 0]);
         orphans.reap();
     }
     Ok(())

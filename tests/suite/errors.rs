@@ -43,23 +43,6 @@ fn run_in(home: &Home, root: &Path, args: &[&str]) -> String {
     home.shown(&mut command)
 }
 
-/// A shell script in a mount namespace of its own, where it may mount what it likes: `$minirun`, `$dir`
-/// (the test's own) and `$rootfs` are set.
-fn in_private_mounts(home: &Home, script: &str) -> Command {
-    let mut command = home.minirun(&[""; 0]);
-    let environment: Vec<_> = command
-        .get_envs()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
-        .collect();
-    command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
-    command.envs(environment).env("minirun", program("minirun"));
-    command.env_remove("SUDO_UID").env_remove("SUDO_USER");
-    command.env("dir", home.beside("")).env("rootfs", rootfs());
-    command.stdin(Stdio::null()).current_dir("/");
-    command
-}
-
 fn a_name_that_is_taken() -> Outcome {
     let home = Home::new()?;
     home.create("web", &["--", "true"]);
@@ -571,8 +554,7 @@ fn a_full_disk_loses_no_record() -> Outcome {
     let home = root_home()?;
     need_program("unshare")?;
     // A store with room for one record, and the events.
-    let mut script = in_private_mounts(
-        &home,
+    let mut script = home.in_private_mounts(
         "mkdir $MINIRUN_HOME; mount -t tmpfs -o size=8k tmpfs $MINIRUN_HOME
         $minirun create one --rootfs $rootfs -- true
         $minirun create two --rootfs $rootfs -- true; echo $?
@@ -600,8 +582,7 @@ fn a_full_disk_loses_no_record() -> Outcome {
 fn a_full_disk_at_the_start_leaves_no_container() -> Outcome {
     let home = root_home()?;
     need_program("unshare")?;
-    let mut script = in_private_mounts(
-        &home,
+    let mut script = home.in_private_mounts(
         "mkdir $MINIRUN_HOME; mount -t tmpfs -o size=4k tmpfs $MINIRUN_HOME
         $minirun create fullmark --rootfs $rootfs -- sleep 600 >/dev/null
         $minirun start fullmark; echo $?; $minirun list",
@@ -622,8 +603,7 @@ fn no_cgroup_controller() -> Outcome {
     let home = root_home()?;
     need_program("unshare")?;
     // Only in this mount namespace: a host where nobody has mounted a cgroup hierarchy.
-    let mut script = in_private_mounts(
-        &home,
+    let mut script = home.in_private_mounts(
         "umount -R /sys/fs/cgroup
         $minirun create web --rootfs $rootfs --pids 10 -- echo runs
         $minirun start web; echo $?
@@ -733,8 +713,7 @@ fn pid_namespaces_that_are_forbidden() -> Outcome {
 fn a_container_in_the_store_of_the_user_behind_sudo() -> Outcome {
     let home = root_home()?;
     need_program("unshare")?;
-    let mut script = in_private_mounts(
-        &home,
+    let mut script = home.in_private_mounts(
         "mount -t tmpfs tmpfs /var/lib; unset MINIRUN_HOME
         echo \"eva:x:4242:4242::${dir}eva:/bin/sh\" > ${dir}passwd; mount --bind ${dir}passwd /etc/passwd
         $minirun --home ${dir}eva/.local/share/minirun create myapp --rootfs $rootfs -- echo runs
@@ -768,8 +747,7 @@ fn a_container_in_the_store_of_root() -> Outcome {
     need_both_users()?;
     need_program("setpriv")?;
     let home = root_home()?;
-    let mut script = in_private_mounts(
-        &home,
+    let mut script = home.in_private_mounts(
         "mount -t tmpfs tmpfs /var/lib; unset MINIRUN_HOME XDG_DATA_HOME
         $minirun create myapp --rootfs $rootfs --memory max --cpus max -- echo runs
         user='setpriv --reuid 65534 --regid 65534 --clear-groups'

@@ -4,6 +4,7 @@
 //! that this host cannot run returns [`common::skip`] with the reason, is counted as ignored, and is
 //! listed with its reason at the end. The last test checks that the whole run left nothing behind.
 
+mod background;
 mod cgroup_demo;
 mod chroot_demo;
 mod common;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         update::all(),
         man::all(),
         install::all(),
+        background::all(),
     ]
     .into_iter()
     .flatten()

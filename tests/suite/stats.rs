@@ -326,7 +326,7 @@ fn on_a_terminal(home: &Home, key: &str) {
     home.create("busy", &["--", "sleep", "625"]);
     let _minirun = home.background(&["start", "busy"]);
     home.process_1("busy");
-    let mut screen = Screen::of(home, &["stats"]);
+    let mut screen = Screen::of(home, &home.minirun(&["stats"]));
     screen.expect("\u{1b}[?25l");
     screen.expect("NAME");
     screen.expect("busy");

@@ -57,12 +57,11 @@ impl Screen {
         args.extend(UNLIMITED);
         args.extend(["--env", "PS1=<prompt> ", "--env", "ENV=", "--"]);
         args.extend(program);
-        Screen::of(home, &args)
+        Screen::of(home, &home.minirun(&args))
     }
 
-    /// `minirun ARGS…` as leader of a session on a new terminal of 80 by 24.
-    pub fn of(home: &Home, args: &[&str]) -> Screen {
-        let minirun = home.minirun(args);
+    /// A minirun as leader of a session on a new terminal of 80 by 24.
+    pub fn of(home: &Home, minirun: &Command) -> Screen {
         // Close-on-exec from the beginning: another test may be forking right now.
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let master = posix_openpt(flags).unwrap();
@@ -123,11 +122,13 @@ impl Screen {
         screen
     }
 
+    /// As if somebody typed it.
     pub fn type_in(&mut self, text: &str) {
         let keyboard = self.keyboard.as_mut().unwrap();
         keyboard.write_all(text.as_bytes()).unwrap();
     }
 
+    /// All that has been shown.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
@@ -156,6 +157,16 @@ impl Screen {
         self.type_in(&format!("{line}\r"));
         self.expect("\n"); // the echo of what was typed
         self.expect("<prompt> ").replace('\r', "")
+    }
+
+    /// minirun itself.
+    pub fn minirun(&self) -> &Background {
+        &self.minirun
+    }
+
+    /// Gives the terminal another size.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        resize(&self.terminal, columns, rows);
     }
 
     /// Waits for the end; the terminal must then be as it was.

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -135,6 +136,59 @@ impl Home {
         Pid::from_raw(pid as i32)
     }
 
+    /// `minirun run -d NAME OPTIONS… -- sh -c SCRIPT`, without limits; has to succeed.
+    pub fn detached(&self, name: &str, options: &[&str], script: &str) {
+        let mut command = self.minirun(&["run", "-d", name, "--rootfs"]);
+        command.arg(rootfs()).args(UNLIMITED).args(options);
+        run(command.args(["--", "sh", "-c", script])).succeeded();
+    }
+
+    /// A directory that this store's user may write to, and the option that makes it `/v` inside.
+    pub fn volume(&self) -> (PathBuf, String) {
+        let dir = self.beside("v");
+        fs::create_dir_all(&dir).unwrap();
+        fs::set_permissions(&dir, PermissionsExt::from_mode(0o777)).unwrap();
+        let option = format!("--volume={}:/v", dir.display());
+        (dir, option)
+    }
+
+    /// The names of the claims that are left, held or not.
+    pub fn claims(&self) -> Vec<String> {
+        let claims = fs::read_dir(self.path().join("claims"));
+        let claims = claims.into_iter().flatten().flatten();
+        claims
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// The processes that minirun is, with this store: commands, monitors, and containers before their exec.
+    pub fn processes(&self) -> Vec<Pid> {
+        let mark = format!("MINIRUN_HOME={}\0", self.path().display());
+        let has_mark = |pid: &Pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let mut words = environment.windows(mark.len());
+            words.any(|word| word == mark.as_bytes())
+        };
+        children().into_iter().filter(has_mark).collect()
+    }
+
+    /// A shell script in a mount namespace of its own, where it may mount what it likes: `$minirun`, `$dir`
+    /// (the test's own) and `$rootfs` are set.
+    pub fn in_private_mounts(&self, script: &str) -> Command {
+        let mut command = self.minirun(&[""; 0]);
+        let environment: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+        command.envs(environment).env("minirun", program("minirun"));
+        command.env_remove("SUDO_UID").env_remove("SUDO_USER");
+        command.env("dir", self.beside("")).env("rootfs", rootfs());
+        command.stdin(Stdio::null()).current_dir("/");
+        command
+    }
+
     /// Starts `minirun ARGS…` and leaves it running; its output is thrown away.
     pub fn background(&self, args: &[&str]) -> Background {
         Background::spawn(&mut self.minirun(args))
@@ -142,11 +196,70 @@ impl Home {
 }
 
 impl Drop for Home {
-    /// The next command removes the cgroups of containers whose minirun was killed: [`Background`].
+    /// Ends the containers that are still in the background, and lets a command remove the cgroups of those
+    /// whose minirun was killed: [`Background`].
     fn drop(&mut self) {
-        let claims = fs::read_dir(self.path().join("claims"));
-        if claims.is_ok_and(|mut claims| claims.next().is_some()) {
-            self.minirun(&["list"]).output().ok();
+        if !self.claims().is_empty() {
+            let names = self.minirun(&["list", "--quiet"]).output().unwrap().stdout;
+            let names = String::from_utf8(names).unwrap();
+            let mut delete = self.minirun(&["delete", "--force"]);
+            delete.args(names.lines()).output().ok();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut left = self.processes();
+        while !left.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+            left = self.processes();
+        }
+        for pid in &left {
+            kill(*pid, Signal::SIGKILL).ok();
+        }
+        reap_orphans(&[MONITOR]);
+        if !std::thread::panicking() {
+            assert_eq!(left, [], "monitors outlived their containers");
+        }
+    }
+}
+
+/// What the kernel calls a monitor, proc_pid_comm(5).
+pub const MONITOR: &str = "minirun monitor";
+
+/// Our children; also those that others left to us, as we are their subreaper ([`super::leftovers`]).
+pub fn children() -> Vec<Pid> {
+    children_of(Pid::this())
+}
+
+/// The children of a process.
+pub fn children_of(pid: Pid) -> Vec<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let tasks = tasks.into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let lists: Vec<String> = lists.collect();
+    let pids = lists.iter().flat_map(|list| list.split_whitespace());
+    pids.map(|pid| Pid::from_raw(pid.parse().unwrap()))
+        .collect()
+}
+
+/// What the kernel calls a process, proc_pid_comm(5); also a zombie.
+pub fn comm(pid: Pid) -> String {
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    comm.trim_end().to_owned()
+}
+
+/// A field of `/proc/PID/stat`, numbered as in proc_pid_stat(5); 0 if there is no such process.
+pub fn stat(pid: Pid, field: usize) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let field = after_name.split_whitespace().nth(field - 3);
+    field.map_or(0, |text| text.parse().unwrap())
+}
+
+/// Waits for those of our children that have ended and are called so. A monitor outlives the minirun that
+/// made it: the test becomes its parent, and nobody else waits for it.
+pub fn reap_orphans(names: &[&str]) {
+    for pid in children() {
+        if state(pid) == Some('Z') && names.contains(&comm(pid).as_str()) {
+            waitpid(pid, Some(WaitPidFlag::WNOHANG)).ok();
         }
     }
 }

@@ -50,7 +50,6 @@ fn nothing_is_left_behind() -> Outcome {
         left.retain(|cgroup| now.contains(cgroup));
     }
     assert_eq!(left, [""; 0], "cgroups left behind");
-    reap();
     assert_eq!(children(), [""; 0], "processes left behind");
     assert!(!run_dir().exists(), "files left in {}", run_dir().display());
     Ok(())
@@ -82,26 +81,17 @@ fn cgroups() -> BTreeSet<String> {
     found
 }
 
-/// Waits for what has ended already: the monitors of containers, whose parents were gone.
-fn reap() {
-    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        if status == WaitStatus::StillAlive {
-            break;
-        }
-    }
-}
-
-/// Our children, and as we are their subreaper, all that our children orphaned.
+/// Our children, and as we are their subreaper, all that our children orphaned: monitors too. One that has
+/// ended since its test did is not left behind.
 fn children() -> Vec<String> {
-    let me = std::process::id();
-    let mut found = Vec::new();
-    for task in fs::read_dir(format!("/proc/{me}/task")).unwrap().flatten() {
-        let pids = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        for pid in pids.split_whitespace() {
-            let name = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            found.push(format!("{pid} {}", name.replace('\0', " ")));
-        }
-    }
-    found
+    super::home::reap_orphans(&[super::home::MONITOR]);
+    let described = super::home::children().into_iter().map(|pid| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        format!(
+            "{pid} ({}) {}",
+            super::home::comm(pid),
+            line.replace('\0', " ")
+        )
+    });
+    described.collect()
 }
