@@ -441,19 +441,22 @@ impl Running<'_> {
     }
 }
 
-/// Removes all that there is of a container that does not run: its log, and its record.
+/// Removes all that there is of a container that does not run. First its record: killed after that, the claim
+/// tells the next command to remove the rest, and killed before, nothing is missing.
 pub(crate) fn forget(store: &Store, record: &Record) -> Result<()> {
+    // Under the name that it has now, if it was renamed since the caller looked.
+    let removed = match &record.id {
+        Some(id) => store.remove_by_id(id)?,
+        None => None,
+    };
+    if removed.is_none() {
+        store.remove(&record.name)?;
+    }
     if let Some(id) = &record.id {
         log::remove(store, id)?;
         crate::attach::remove_socket(store, id);
     }
-    // Its name now, if it was renamed since the caller looked.
-    let record = match &record.id {
-        Some(id) => store.find_by_id(id)?.unwrap_or_else(|| record.clone()),
-        None => record.clone(),
-    };
-    store.remove(&record.name)?;
-    events::note(store, &record, "destroy", &[]);
+    events::note(store, removed.as_ref().unwrap_or(record), "destroy", &[]);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::pause::thaw;
 use crate::process::ProcessId;
 use crate::record::{Record, Status, now};
 use crate::store::Store;
-use crate::{Error, Result, attach, sys};
+use crate::{Error, Result, attach, log, sys};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
@@ -80,6 +80,11 @@ pub(crate) fn claim(store: &Store, name: &Name) -> Result<(Claim, Record)> {
 pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
     let Some(record) = store.find_by_id(id)? else {
         // Killed before it was recorded, or after the record was removed.
+        let (_, broken) = store.list()?;
+        if broken.is_empty() {
+            log::remove(store, id)?; // or else it might belong to a record that somebody can repair
+        }
+        attach::remove_socket(store, id);
         return Cgroup::find(id).remove();
     };
     if !claim.abandoned && record.status != Status::Running {

@@ -200,6 +200,20 @@ impl Store {
         }
     }
 
+    /// Removes the record of the container with this id, whatever its name is by now; returns it.
+    ///
+    /// # Errors
+    /// If the file cannot be removed.
+    pub fn remove_by_id(&self, id: &str) -> Result<Option<Record>> {
+        let _lock = self.lock()?;
+        let record = self.look_for_id(id)?;
+        if let Some(record) = &record {
+            let path = self.path(&record.name);
+            fs::remove_file(&path).context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(record)
+    }
+
     /// Makes a directory of the store, and those above it. Only the owner may list them, because records
     /// may hold secrets in their environment; anybody may ask for a name he knows, so that minirun can
     /// tell a user that a container is in root's store.
