@@ -12,6 +12,7 @@ mod crash;
 mod errors;
 mod exec;
 mod explain;
+mod faults;
 mod fork_demo;
 mod help;
 mod init;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         man::all(),
         install::all(),
         background::all(),
+        faults::all(),
     ]
     .into_iter()
     .flatten()
