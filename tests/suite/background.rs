@@ -868,26 +868,12 @@ fn a_monitor_that_is_told_to_end_does_not_restart() -> Outcome {
 
 fn rm_in_the_background_leaves_nothing() -> Outcome {
     let home = Home::new()?;
-    let root = rootfs().to_str().unwrap();
-    let args = [
-        "run",
-        "-d",
-        "--rm",
-        "web",
-        "--rootfs",
-        root,
-        "--",
-        "sh",
-        "-c",
-        "echo x; read a",
-    ];
-    home.succeeds(&args);
-    let id = fs::read_dir(home.path().join("logs"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    let id = id.file_name().into_string().unwrap();
+    let (dir, volume) = home.volume();
+    let script = "echo x; until [ -e /v/on ]; do sleep 0.01; done";
+    home.detached("web", &["--rm", &volume], script);
+    let id = home.record("web")["id"].as_str().unwrap().to_owned();
+    assert!(home.path().join("logs").join(&id).exists());
+    fs::write(dir.join("on"), "").unwrap();
     for place in ["containers", "claims", "logs", "run"] {
         eventually(place, || {
             let left = fs::read_dir(home.path().join(place)).unwrap().count();
@@ -896,19 +882,7 @@ fn rm_in_the_background_leaves_nothing() -> Outcome {
     }
     assert_eq!(cgroups_with(&id).len(), 0);
     // Who waited for it is told; also when the record has gone.
-    home.succeeds(&[
-        "run",
-        "-d",
-        "--rm",
-        "web",
-        "--rootfs",
-        root,
-        "-i",
-        "--",
-        "sh",
-        "-c",
-        "read a; exit 6",
-    ]);
+    home.detached("web", &["--rm", "-i"], "read a; exit 6");
     let mut wait = piped(&home, &["wait", "web"]);
     let mut client = piped(&home, &["attach", "web"]);
     eventually("it waits for the claim", || {

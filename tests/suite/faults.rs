@@ -3,8 +3,8 @@
 
 use crate::common::Outcome;
 use crate::common::home::{
-    Background, Home, MONITOR, Random, UNLIMITED, cgroups_with, children_of, comm, eventually,
-    reap_orphans, root_home, rootfs, run, stat, state,
+    Background, Home, MONITOR, PATIENCE, Random, UNLIMITED, cgroups_with, children_of, comm,
+    eventually, reap_orphans, root_home, rootfs, run, stat, state,
 };
 use crate::tests;
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +15,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 tests![
     killed_at_any_moment_nothing_is_lost,
@@ -243,11 +243,21 @@ impl Fleet {
     /// Its process 1 was killed, and its monitor lives.
     fn its_exit_code_is_known(&self, before: &Value) {
         let id = before["id"].as_str().unwrap();
-        let what = format!("the exit code is recorded: {before}");
-        let run = eventually(&what, || {
-            let now = self.record(id).unwrap()["run"].clone();
-            (now["process"] != before["run"]["process"]).then_some(now)
-        });
+        let deadline = Instant::now() + PATIENCE;
+        let run = loop {
+            let run = self.record(id).unwrap()["run"].clone();
+            if run["process"] != before["run"]["process"] {
+                break run;
+            }
+            let monitor = Pid::from_raw(run["monitor"]["pid"].as_i64().unwrap() as i32);
+            let (state, children) = (state(monitor), children_of(monitor));
+            let stack = fs::read_to_string(format!("/proc/{monitor}/stack")).unwrap_or_default();
+            assert!(
+                Instant::now() < deadline,
+                "no exit code: {run}, monitor {state:?} with {children:?}: {stack}"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        };
         let again = run["restarts"].as_u64() > before["run"]["restarts"].as_u64();
         assert!(again || run["exit_code"] == 137, "{run}");
     }
