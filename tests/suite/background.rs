@@ -274,7 +274,7 @@ fn who_follows_a_log_that_turns_over_misses_nothing() -> Outcome {
     let (dir, volume) = home.volume();
     crate::common::runtime::pipe(&dir, "turn");
     // As much as two files hold, and then it waits for whoever reads.
-    let script = "i=0; while read word < /v/turn && [ $word = on ]; do seq $((i+1)) $((i+2000)); i=$((i+2000)); done";
+    let script = "i=0; exec 3<>/v/turn; while read word <&3 && [ $word = on ]; do seq $((i+1)) $((i+2000)); i=$((i+2000)); done";
     home.detached("web", &[&SMALL[..], &[&volume]].concat(), script);
     let mut follow = piped(&home, &["logs", "-f", "web"]);
     let mut output = follow.child().stdout.take().unwrap();
