@@ -90,7 +90,8 @@ fn a_corrupt_file_is_named_and_hides_no_other() -> Outcome {
     insta::assert_snapshot!(home.masked(&said), @r#"
     NAME  STATUS   LIMITS  ROOT  COMMAND
     fine  created  none    ROOTFS  true
-    warning: cannot read HOME/containers/binary.json: stream did not contain valid UTF-8
+    warning: HOME/containers/binary.json is not a valid record: stream did not contain valid UTF-8
+    hint: repair the file or remove it; the other containers are not affected
     warning: HOME/containers/empty.json is not a valid record: EOF while parsing a value at line 1 column 0
     hint: repair the file or remove it; the other containers are not affected
     warning: HOME/containers/liar.json is not a valid record: it says that its name is "fine"
