@@ -26,7 +26,8 @@ impl Claim {
     /// # Errors
     /// If the file cannot be made or locked.
     pub fn take(store: &Store, id: &str) -> Result<Option<Claim>> {
-        let path = store.make_dir("claims")?.join(id);
+        store.make_dir("claims")?;
+        let path = Claim::path(store, id);
         let cannot = || format!("cannot lock {}", path.display());
         loop {
             let existed = path.exists();
@@ -54,7 +55,7 @@ impl Claim {
     /// # Errors
     /// If the kernel refuses to wait.
     pub fn wait(store: &Store, id: &str) -> Result<()> {
-        let path = store.home().join("claims").join(id);
+        let path = Claim::path(store, id);
         match File::open(&path) {
             Ok(file) => {
                 let waited = file.lock_shared();
@@ -67,6 +68,17 @@ impl Claim {
     /// Lets the lock go and leaves the file, for the next command to see that there is work to finish.
     pub fn abandon(mut self) {
         self.leave_file = true;
+    }
+
+    /// The claim file of a container, whether it is there or not.
+    pub fn path(store: &Store, id: &str) -> PathBuf {
+        store.home().join("claims").join(id)
+    }
+
+    /// Has its last holder died without giving it up? Changes nothing: for whoever only wants to know.
+    pub fn is_abandoned(store: &Store, id: &str) -> bool {
+        let file = File::open(Claim::path(store, id));
+        file.is_ok_and(|file| file.try_lock().is_ok() && file.unlock().is_ok())
     }
 
     /// The ids of the containers that have a claim file, whether its holder lives or not.
@@ -100,6 +112,7 @@ mod tests {
         let claim = Claim::take(&store, "x").unwrap().unwrap();
         assert!(!claim.abandoned);
         assert!(Claim::take(&store, "x").unwrap().is_none());
+        assert!(!Claim::is_abandoned(&store, "x"));
         drop(claim);
         assert!(Claim::ids(&store).is_empty());
     }
@@ -108,7 +121,9 @@ mod tests {
     fn a_file_without_a_holder_is_abandoned() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::at(dir.path());
+        assert!(!Claim::is_abandoned(&store, "x"));
         fs::write(store.make_dir("claims").unwrap().join("x"), "").unwrap();
+        assert!(Claim::is_abandoned(&store, "x"));
         assert!(Claim::take(&store, "x").unwrap().unwrap().abandoned);
     }
 }

@@ -22,12 +22,23 @@ use std::time::{Duration, Instant};
 pub fn all(store: &Store) {
     for id in Claim::ids(store) {
         // What cannot be cleaned up now, for want of permission, will be by the next who can.
-        if let Ok(Some(claim)) = claim_when_settled(store, &id)
-            && finish(store, &id, &claim).is_err()
-        {
-            claim.abandon();
-        }
+        one(store, &id).ok();
     }
+}
+
+/// The same for the container of this id. Does nothing if somebody works on it or runs it.
+///
+/// # Errors
+/// If something cannot be cleaned up; the claim file then stays, and the next command tries again.
+pub fn one(store: &Store, id: &str) -> Result<()> {
+    let Some(claim) = claim_when_settled(store, id)? else {
+        return Ok(());
+    };
+    let done = finish(store, id, &claim);
+    if done.is_err() {
+        claim.abandon();
+    }
+    done
 }
 
 /// The claim, unless its container is looked after. A holder that neither has a container, or is about to

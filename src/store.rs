@@ -20,6 +20,9 @@ pub struct Store {
     home: PathBuf,
 }
 
+/// What a record is called while it is written, beside its place.
+const PARTIAL: &str = ".partial";
+
 /// More than this is no record, in bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
@@ -258,6 +261,26 @@ impl Store {
         self.home.join("containers").join(format!("{name}.json"))
     }
 
+    /// What a writer that was killed left of a record; `None` as long as somebody is writing.
+    pub fn partial(&self) -> Option<PathBuf> {
+        let partial = self.home.join("containers").join(PARTIAL);
+        let idle = || File::open(self.home.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+        (partial.exists() && idle()).then_some(partial)
+    }
+
+    /// Removes that.
+    ///
+    /// # Errors
+    /// If the store cannot be locked, or the file not be removed.
+    pub fn remove_partial(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        let partial = self.home.join("containers").join(PARTIAL);
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.context(|| format!("cannot remove {}", partial.display())),
+        }
+    }
+
     /// Locks the store against all who would change it, until the file is dropped.
     pub(crate) fn lock(&self) -> Result<File> {
         self.make_dir("containers")?;
@@ -317,7 +340,7 @@ impl Store {
 
     /// Writes beside the file and renames: the caller holds the lock, so one partial file is enough.
     fn write(&self, path: &Path, record: &Record) -> Result<()> {
-        let partial = path.with_file_name(".partial");
+        let partial = path.with_file_name(PARTIAL);
         let result = (|| {
             let mut text = serde_json::to_vec_pretty(record).map_err(io::Error::other)?;
             text.push(b'\n');

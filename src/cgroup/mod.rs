@@ -44,7 +44,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The directory, in each hierarchy, that holds the cgroups of all containers.
-const PARENT: &str = "minirun";
+pub(crate) const PARENT: &str = "minirun";
 
 /// The cgroup of a container: one directory on v2; on v1 one for each controller with a limit, and one in the
 /// freezer's tree.
@@ -117,6 +117,16 @@ impl Cgroup {
             cgroup.dir_in(freezer, id, trace).ok();
         }
         (cgroup, not_in_force)
+    }
+
+    /// Makes the cgroup `id` in one tree, without a limit.
+    ///
+    /// # Errors
+    /// If this host does not let us.
+    pub fn create_in(hierarchy: &Hierarchy, id: &str) -> Result<Cgroup> {
+        let mut cgroup = Cgroup::default();
+        cgroup.dir_in(hierarchy, id)?;
+        Ok(cgroup)
     }
 
     /// The cgroup `id` as an earlier process left it, with the directories that are still there.

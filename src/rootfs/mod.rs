@@ -188,6 +188,19 @@ pub fn default_path(store_root: &Path) -> Result<PathBuf> {
     Ok(directory.join("default"))
 }
 
+/// The half-made trees that builds which were killed left in a directory.
+pub fn stale_builds(directory: &Path) -> Vec<PathBuf> {
+    staging::stale_in(directory)
+}
+
+/// Removes such a tree, unless somebody builds in it after all.
+///
+/// # Errors
+/// If a part of it cannot be removed.
+pub fn remove_stale_build(directory: &Path) -> Result<()> {
+    staging::remove_if_stale(directory).context(|| format!("cannot remove {}", directory.display()))
+}
+
 /// `None` if somebody else was faster.
 fn build_unless_built(default: &Path) -> Result<Option<Report>> {
     match build(default, &Source::Host, false) {

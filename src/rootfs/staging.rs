@@ -134,21 +134,44 @@ fn same_file(open: &File, path: &Path) -> bool {
 
 /// Removes the directories of builds that are no more. Failures do not matter: they cost only space.
 fn remove_stale(parent: &Path, prefix: &OsString) {
-    let me = nix::unistd::geteuid().as_raw();
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if !name
-            .as_encoded_bytes()
-            .starts_with(prefix.as_encoded_bytes())
-        {
-            continue;
-        }
-        let path = entry.path();
-        let ours = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir() && meta.uid() == me);
-        if ours && File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok()) {
-            let _ = remove(&path);
+        let prefix = prefix.as_encoded_bytes();
+        if name.as_encoded_bytes().starts_with(prefix) {
+            let _ = remove_if_stale(&entry.path());
         }
     }
+}
+
+/// What dead builds of anything left in a directory.
+pub(super) fn stale_in(parent: &Path) -> Vec<PathBuf> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_ours = |name: &str| {
+        let numbers = name.rsplit_once(".building-").map(|(_, numbers)| numbers);
+        let numbers = numbers.and_then(|numbers| numbers.split_once('-'));
+        name.starts_with('.') && numbers.is_some_and(|(a, b)| is_number(a) && is_number(b))
+    };
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| is_ours(&entry.file_name().to_string_lossy()));
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| is_stale(path).is_some()).collect()
+}
+
+/// Removes the directory of a build, unless the build is still alive.
+pub(super) fn remove_if_stale(directory: &Path) -> io::Result<()> {
+    match is_stale(directory) {
+        Some(_lock) => remove(directory),
+        None => Ok(()),
+    }
+}
+
+/// The lock on a directory of ours that no builder has any more.
+fn is_stale(directory: &Path) -> Option<File> {
+    let me = nix::unistd::geteuid().as_raw();
+    let meta = fs::symlink_metadata(directory).ok()?;
+    let ours = meta.is_dir() && meta.uid() == me;
+    let lock = File::open(directory).ok().filter(|_| ours)?;
+    lock.try_lock().is_ok().then_some(lock)
 }
 
 /// `rm -rf`, also of directories that their owner may not write to, as root filesystems have them.
@@ -198,11 +221,17 @@ mod tests {
         let live = Staging::beside(&dir.path().join("tree")).unwrap();
         // Our own pid, and still stale: nobody holds its lock.
         let stale = format!(".tree.building-{}-999", std::process::id());
-        fs::create_dir_all(dir.path().join(stale).join("usr/bin")).unwrap();
+        fs::create_dir_all(dir.path().join(&stale).join("usr/bin")).unwrap();
         fs::create_dir(dir.path().join(".other.building-1-1")).unwrap();
+        fs::create_dir(dir.path().join(".other.building-1-1-old")).unwrap();
+        let mut found = stale_in(dir.path());
+        found.sort();
+        let expected = [".other.building-1-1", &stale].map(|name| dir.path().join(name));
+        assert_eq!(found, expected);
         let next = Staging::beside(&dir.path().join("tree")).unwrap();
         let mut expected = [
             OsString::from(".other.building-1-1"),
+            OsString::from(".other.building-1-1-old"),
             live.path().file_name().unwrap().into(),
             next.path().file_name().unwrap().into(),
         ];
