@@ -92,23 +92,79 @@ fn write(proc_dir: &str, file: &str, text: &str, trace: &mut Trace) -> Result<()
 
 /// The hint for a user namespace that the host forbids, from what the host says about itself.
 pub(crate) fn restricted(error: Error) -> Error {
-    let setting = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
     if !matches!(
         error.errno(),
         Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS)
     ) {
         return error;
     }
-    if setting("/proc/sys/user/max_user_namespaces").is_ok_and(|max| max == "0") {
-        error.hint("this host allows no user namespaces (user.max_user_namespaces is 0): use sudo, or ask for `sysctl user.max_user_namespaces=10000`")
-    } else if setting("/proc/sys/kernel/unprivileged_userns_clone").is_ok_and(|on| on == "0") {
-        error.hint("this host lets only root make user namespaces: use sudo, or ask for `sysctl kernel.unprivileged_userns_clone=1`")
-    } else if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-        .is_ok_and(|on| on == "1")
-    {
-        error.hint("AppArmor restricts user namespaces on this host (Ubuntu): use sudo, or ask for `sysctl kernel.apparmor_restrict_unprivileged_userns=0`")
-    } else {
-        error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo")
+    match Restriction::of_host(Path::new("/")) {
+        Some(known) => error.hint(format!("{}: use sudo, or {}", known.what(), known.fix())),
+        None => error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo"),
+    }
+}
+
+/// What keeps an ordinary user from making a user namespace. That it is set explains a refusal; it does not
+/// prove one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restriction {
+    /// `user.max_user_namespaces` is 0: namespaces(7), "The /proc/sys/user directory".
+    NoneAllowed,
+    /// `kernel.unprivileged_userns_clone` is 0: a patch of Debian's and Arch's.
+    RootOnly,
+    /// `kernel.apparmor_restrict_unprivileged_userns` is 1: Ubuntu, from 23.10 on.
+    AppArmor,
+}
+
+impl Restriction {
+    /// The one that is set on the host whose root directory this is.
+    pub fn of_host(root: &Path) -> Option<Restriction> {
+        let setting = |name: &str| {
+            let text = fs::read_to_string(root.join("proc/sys").join(name));
+            text.unwrap_or_default().trim().to_owned()
+        };
+        [
+            ("user/max_user_namespaces", "0", Restriction::NoneAllowed),
+            (
+                "kernel/unprivileged_userns_clone",
+                "0",
+                Restriction::RootOnly,
+            ),
+            (
+                "kernel/apparmor_restrict_unprivileged_userns",
+                "1",
+                Restriction::AppArmor,
+            ),
+        ]
+        .into_iter()
+        .find(|(name, value, _)| setting(name) == *value)
+        .map(|(.., restriction)| restriction)
+    }
+
+    /// In plain words.
+    pub fn what(self) -> &'static str {
+        match self {
+            Restriction::NoneAllowed => {
+                "this host allows no user namespaces (user.max_user_namespaces is 0)"
+            }
+            Restriction::RootOnly => {
+                "this host lets only root make user namespaces (kernel.unprivileged_userns_clone is 0)"
+            }
+            Restriction::AppArmor => {
+                "AppArmor restricts user namespaces on this host (Ubuntu: kernel.apparmor_restrict_unprivileged_userns is 1)"
+            }
+        }
+    }
+
+    /// What an administrator would have to do.
+    pub fn fix(self) -> &'static str {
+        match self {
+            Restriction::NoneAllowed => "ask for `sysctl user.max_user_namespaces=10000`",
+            Restriction::RootOnly => "ask for `sysctl kernel.unprivileged_userns_clone=1`",
+            Restriction::AppArmor => {
+                "ask for `sysctl kernel.apparmor_restrict_unprivileged_userns=0`"
+            }
+        }
     }
 }
 
@@ -130,5 +186,26 @@ mod tests {
         );
         assert_eq!(flags(true, false) ^ always, libc::CLONE_NEWNET as u64);
         assert_eq!(flags(false, true) ^ always, libc::CLONE_NEWUSER as u64);
+    }
+    #[test]
+    fn what_restricts_user_namespaces_is_recognised() {
+        let host = tempfile::tempdir().unwrap();
+        let of_host = || Restriction::of_host(host.path());
+        let set = |name: &str, value: &str| {
+            let file = host.path().join("proc/sys").join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, value).unwrap();
+        };
+        assert_eq!(of_host(), None);
+        set("user/max_user_namespaces", "15000\n");
+        set("kernel/unprivileged_userns_clone", "1\n");
+        set("kernel/apparmor_restrict_unprivileged_userns", "0\n");
+        assert_eq!(of_host(), None);
+        set("kernel/apparmor_restrict_unprivileged_userns", "1\n");
+        assert_eq!(of_host(), Some(Restriction::AppArmor));
+        set("kernel/unprivileged_userns_clone", "0\n");
+        assert_eq!(of_host(), Some(Restriction::RootOnly));
+        set("user/max_user_namespaces", "0\n");
+        assert_eq!(of_host(), Some(Restriction::NoneAllowed));
     }
 }
