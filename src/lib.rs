@@ -19,6 +19,7 @@
 //! | [`pause`] | all of a container's processes stand still, and go on | 4 |
 //! | [`update`] | other limits, also while it runs | 4 |
 //! | [`reconcile`] | what a minirun that was killed left, and how the next one cleans it up | 5 |
+//! | [`doctor`] | what this host can and cannot do, tried | 8, troubleshooting |
 //! | [`record`], [`store`], [`claim`] | what is kept about it, and who may change it | 5 |
 //! | [`events`] | what happened to containers | 5 |
 //! | [`process`] | which process is meant | 1, processes |
@@ -31,6 +32,7 @@ pub mod attach;
 pub mod cgroup;
 pub mod claim;
 pub mod container;
+pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod exec;

@@ -63,6 +63,80 @@ pub unsafe fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Clon
     }
 }
 
+/// clone3(2) with these flags, of a child that ends at once and is waited for: does this host allow it?
+pub fn try_clone3(flags: u64) -> nix::Result<()> {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use std::os::fd::AsFd;
+    // SAFETY: the child calls nothing but exit_now.
+    match unsafe { clone3(flags, None) }? {
+        Clone::Child => exit_now(0),
+        Clone::Parent { pidfd, .. } => {
+            waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED).map(drop)
+        }
+    }
+}
+
+/// What became of a [`try_in_child`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// It could be done.
+    Worked,
+    /// The kernel refused it.
+    Refused(Errno),
+    /// The kernel killed whoever tried (SIGSYS: a system call filter), or it took too long (SIGALRM).
+    Killed(Signal),
+}
+
+/// fork(2)s a child that does `trial` and ends, so that nothing of what it changes outlives it. A child
+/// that takes longer than ten seconds is ended by its alarm(2); one whose parent dies, by the kernel.
+///
+/// # Errors
+/// EBUSY if this process has more than one thread, or one cannot tell because /proc is not there: the
+/// child, which may allocate, would find the other threads' locks taken for ever. Else those of fork(2).
+pub fn try_in_child(trial: impl FnOnce() -> nix::Result<()>) -> nix::Result<Tried> {
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, alarm, fork};
+    if std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count) != 1 {
+        return Err(Errno::EBUSY);
+    }
+    // SAFETY: we are the only thread, so no lock is held by another; the child ends by exit_now.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).ok();
+            alarm::set(10);
+            exit_now(match trial() {
+                Ok(()) => 0,
+                Err(Errno::UnknownErrno) => Errno::EIO as i32, // it is 0
+                Err(errno) => errno as i32,                    // none is above 255, errno(3)
+            })
+        }
+        ForkResult::Parent { child } => match waitpid(child, None)? {
+            WaitStatus::Exited(_, 0) => Ok(Tried::Worked),
+            WaitStatus::Exited(_, errno) => Ok(Tried::Refused(Errno::from_raw(errno))),
+            WaitStatus::Signaled(_, signal, _) => Ok(Tried::Killed(signal)),
+            _ => Err(Errno::EIO), // neither was asked for
+        },
+    }
+}
+
+/// seccomp(2) `SECCOMP_SET_MODE_FILTER`, with a filter that allows every system call. There is no way to
+/// take it off again: for a child that ends. Needs `PR_SET_NO_NEW_PRIVS`.
+pub fn filter_nothing() -> nix::Result<()> {
+    let mut allow = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: libc::SECCOMP_RET_ALLOW,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut allow,
+    };
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    // SAFETY: program points to the one instruction that it says it has.
+    done(unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) })
+}
+
 /// _exit(2): ends the process at once, running no destructor and flushing no buffer.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no precondition.

@@ -52,6 +52,7 @@ fn the_help_of_minirun() -> Outcome {
       delete       Delete containers that are not running, with their logs [alias: rm]
       prune        Delete all containers that are not running, with their logs
       rootfs       Make a root filesystem for containers
+      doctor       Say what this host can and cannot do
       completions  Print completions for a shell
       help         Print this message or the help of the given subcommand(s)
 
@@ -207,6 +208,7 @@ fn every_command_has_help() -> Outcome {
         "info",
         "delete",
         "rootfs",
+        "doctor",
         "completions",
     ] {
         let help = home.succeeds(&[verb, "--help"]);

@@ -498,8 +498,8 @@ fn completions_are_accepted_by_bash() -> Outcome {
     let script = home.beside("completions");
     fs::write(&script, home.succeeds(&["completions", "bash"])).unwrap();
     run(Command::new("bash").arg("-n").arg(&script)).succeeded();
-    // What a person gets for `minirun d<Tab>`.
-    const COMPLETE: &str = "source \"$1\"; COMP_WORDS=(minirun d); COMP_CWORD=1; _minirun minirun d minirun; echo \"${COMPREPLY[@]}\"";
+    // What a person gets for `minirun de<Tab>`.
+    const COMPLETE: &str = "source \"$1\"; COMP_WORDS=(minirun de); COMP_CWORD=1; _minirun minirun de minirun; echo \"${COMPREPLY[@]}\"";
     let mut bash = Command::new("bash");
     bash.args(["-c", COMPLETE, "-"]).arg(&script);
     assert_eq!(run(&mut bash).stdout.trim(), "delete");

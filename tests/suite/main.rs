@@ -9,6 +9,7 @@ mod cgroup_demo;
 mod chroot_demo;
 mod common;
 mod crash;
+mod doctor;
 mod errors;
 mod exec;
 mod explain;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         store::all(),
         crash::all(),
         terminal::all(),
+        doctor::all(),
         help::all(),
         names::all(),
         pause::all(),

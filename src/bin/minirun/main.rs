@@ -7,6 +7,7 @@ mod attach;
 mod completions;
 mod create;
 mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod explain;
@@ -97,6 +98,7 @@ enum Command {
     Delete(delete::Args),
     Prune(prune::Args),
     Rootfs(rootfs::RootfsArgs),
+    Doctor(doctor::Args),
     Completions(completions::Args),
 }
 
@@ -127,7 +129,9 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<u8> {
     QUIET.store(cli.quiet, Ordering::Relaxed);
     let store = home::store(cli.home.as_deref())?;
-    reconcile::all(&store);
+    if !matches!(cli.command, Command::Doctor(_)) {
+        reconcile::all(&store); // doctor lists what was left, before anybody cleans it up
+    }
     match cli.command {
         Command::Create(args) => create::run(args, &store).map(|()| 0),
         Command::Start(args) => start::run(&args, &store),
@@ -152,6 +156,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Info(args) => info::run(&args, &store),
         Command::Delete(args) => delete::run(&args, &store),
         Command::Rootfs(args) => rootfs::run(&args, store.home()).map(|()| 0),
+        Command::Doctor(args) => doctor::run(args, &store),
         Command::Completions(args) => completions::run(args).map(|()| 0),
     }
 }
