@@ -28,7 +28,7 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
     };
     Some(match (step, errno) {
         (_, ENOSYS) => {
-            "minirun needs Linux 5.12 or newer; a sandbox around it may also hide system calls"
+            "minirun needs Linux 5.12 or newer; a sandbox around it may also hide system calls: `minirun doctor` says which"
         }
         (Step::Mount(_), ENOENT) => {
             "the root filesystem has no such directory: make it, or use a tree of `minirun rootfs build`, which has all that are needed"
@@ -42,6 +42,9 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
         (Step::Mount(_), ENOTDIR) => "that place in the root filesystem is not a directory",
         (Step::Mount(mount), EPERM) if in_user_namespace && mount.kind == c"proc" => {
             "parts of this host's own /proc are hidden, so an ordinary user may not mount another: is this inside a container? Start that one with an unmasked /proc (docker: --security-opt systempaths=unconfined, podman: --security-opt unmask=ALL)"
+        }
+        (Step::Device(..), EPERM) => {
+            "this root may not make devices: it is root of a user namespace, or of a container without CAP_MKNOD; run minirun outside, or as an ordinary user"
         }
         (Step::Volume(_), EINVAL | ENOTDIR) => {
             "a directory can only be mounted on a directory, and a file on a file: choose another destination"

@@ -100,7 +100,7 @@ pub(crate) fn restricted(error: Error) -> Error {
     }
     match Restriction::of_host(Path::new("/")) {
         Some(known) => error.hint(format!("{}: use sudo, or {}", known.what(), known.fix())),
-        None => error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo"),
+        None => error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo; `minirun doctor` says what this host can do"),
     }
 }
 

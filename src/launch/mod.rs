@@ -211,10 +211,10 @@ fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
         errno,
     );
     match errno {
-        Errno::ENOSYS => error.hint("minirun needs Linux 5.12 or newer; a sandbox around it may also hide clone3"),
+        Errno::ENOSYS => error.hint("minirun needs Linux 5.12 or newer; a sandbox around it may also hide clone3: see `minirun doctor`"),
         _ if plan.namespaces.user => namespace::restricted(error),
         Errno::EPERM => error.hint("root lacks CAP_SYS_ADMIN here: is this inside a container? Start that one privileged, or run minirun as an ordinary user"),
-        Errno::ENOSPC => error.hint("a limit in /proc/sys/user (max_pid_namespaces, max_mnt_namespaces, …) is reached"),
+        Errno::ENOSPC => error.hint("a limit in /proc/sys/user (max_pid_namespaces, max_mnt_namespaces, …) is reached: `minirun doctor` says which"),
         _ => error,
     }
 }
