@@ -125,7 +125,7 @@ impl Cgroup {
     /// If this host does not let us.
     pub fn create_in(hierarchy: &Hierarchy, id: &str) -> Result<Cgroup> {
         let mut cgroup = Cgroup::default();
-        cgroup.dir_in(hierarchy, id)?;
+        cgroup.dir_in(hierarchy, id, &mut Trace::off())?;
         Ok(cgroup)
     }
 

@@ -4,6 +4,7 @@
 use super::{Finding, Verdict, trial_id};
 use crate::Result;
 use crate::cgroup::{Cgroup, Hierarchy, Limits, Version, hierarchies};
+use crate::explain::Trace;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, geteuid};
 use std::fs;
@@ -58,7 +59,7 @@ fn limits() -> Vec<Finding> {
     };
     let memory = Some(64 << 20);
     let tried = |what, limit: &str, option: &str, limits: Limits| {
-        let (cgroup, not_in_force) = Cgroup::create(&trial_id(), &limits);
+        let (cgroup, not_in_force) = Cgroup::create(&trial_id(), &limits, &mut Trace::off());
         cgroup.remove().ok(); // what cannot be removed is listed among the leftovers
         let Some(failed) = not_in_force.into_iter().find(|l| l.limit == limit) else {
             return Finding::new(what, Verdict::Ok, format!("{option} works"));

@@ -3,6 +3,7 @@
 
 use super::{Finding, Verdict, trial_id};
 use crate::cgroup::{Cgroup, Limits};
+use crate::explain::Trace;
 use crate::launch::{self, Spec};
 use crate::namespace::Namespaces;
 use crate::{Context, Error, Result, user};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub fn check() -> Finding {
     let id = trial_id();
-    let (cgroup, _) = Cgroup::create(&id, &Limits::default());
+    let (cgroup, _) = Cgroup::create(&id, &Limits::default(), &mut Trace::off());
     let root = std::env::temp_dir().join(format!("minirun-{id}"));
     let started = try_start(&root, &cgroup);
     cgroup.remove().ok(); // what cannot be removed is listed among the leftovers
@@ -54,9 +55,10 @@ fn try_start(root: &Path, cgroup: &Cgroup) -> Result<()> {
         },
         streams: launch::Streams::Ours,
         cgroup_view: cgroup.view(),
-        join: cgroup.join()?,
+        join: cgroup.join(&mut Trace::off())?,
+        init: false,
     })?;
-    match launch::launch(&plan) {
+    match launch::launch(&plan, &mut Trace::off()) {
         Err(error) if error.exit_code() == Error::NOT_FOUND => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Err(Error::new("a program ran that is not there")),

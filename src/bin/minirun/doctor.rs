@@ -1,6 +1,6 @@
 //! `minirun doctor`.
 
-use crate::list::{print_json, printable};
+use super::list::{print_json, printable};
 use clap::ValueEnum;
 use colored::Colorize;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -80,15 +80,15 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
             leftovers: left,
         })?,
         Format::Table => {
-            crate::print(table(&checks))?;
-            crate::print("")?;
+            super::print(table(&checks))?;
+            super::print("")?;
             for left in &left {
-                crate::print(line(left))?;
+                super::print(line(left))?;
             }
             if left.is_empty() && error.is_none() {
-                crate::print("nothing was left behind")?;
+                super::print("nothing was left behind")?;
             } else if !left.is_empty() && !args.fix {
-                crate::print("`minirun doctor --fix` removes what was left behind")?;
+                super::print("`minirun doctor --fix` removes what was left behind")?;
             }
         }
     }
