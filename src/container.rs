@@ -484,11 +484,16 @@ fn end(store: &Store, name: &Name, signals: &[(Signal, Duration)]) -> Result<boo
         if attempt > 0 && store.find(name)?.is_none() {
             return Ok(true); // it was made with --rm
         }
-        if let Some((pidfd, record)) = running(store, name)? {
-            request_stop(store, &record)?;
-            end_process(name, &pidfd, &record, signals)?;
-        } else if !end_monitor(store, name)? {
-            return Ok(attempt > 0);
+        match doing(store, name)? {
+            Doing::Runs(pidfd, record) => {
+                request_stop(store, &record)?;
+                end_process(name, &pidfd, &record, signals)?;
+            }
+            Doing::Waits(monitor, record) => {
+                request_stop(store, &record)?;
+                end_monitor(name, &monitor)?;
+            }
+            Doing::Nothing => return Ok(attempt > 0),
         }
         settle(store, name)?;
     }
@@ -519,19 +524,11 @@ fn end_process(
         .hint("one of its processes waits in the kernel (state D in `ps`), perhaps for a disk or a network filesystem"))
 }
 
-/// Ends a monitor that waits to start its container again. Returns whether there was one.
-fn end_monitor(store: &Store, name: &Name) -> Result<bool> {
-    let record = find(store, name)?;
-    let monitor = record.monitor().filter(|_| record.is_restarting());
-    let Some(pidfd) = monitor.and_then(ProcessId::pidfd) else {
-        return Ok(false);
-    };
-    request_stop(store, &record)?;
-    match sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGTERM) {
-        Err(Errno::ESRCH) => Ok(true),
-        told => told
-            .context(|| format!("cannot signal the monitor of the container {name}"))
-            .map(|()| true),
+/// Tells a monitor that waits to start its container again to end.
+fn end_monitor(name: &Name, monitor: &OwnedFd) -> Result<()> {
+    match sys::pidfd_send_signal(monitor.as_fd(), Signal::SIGTERM) {
+        Err(Errno::ESRCH) => Ok(()),
+        told => told.context(|| format!("cannot signal the monitor of the container {name}")),
     }
 }
 
@@ -650,25 +647,46 @@ pub fn rename(store: &Store, name: &Name, new: &Name) -> Result<()> {
     Ok(())
 }
 
-/// Process 1 of a container, if it runs. A start that is under way is waited for.
-fn running(store: &Store, name: &Name) -> Result<Option<(OwnedFd, Record)>> {
+/// What a container is doing.
+enum Doing {
+    /// It runs: its process 1.
+    Runs(OwnedFd, Record),
+    /// It has ended, and its monitor, which this is, waits to start it again.
+    Waits(OwnedFd, Record),
+    Nothing,
+}
+
+/// What a container is doing, as one look at it tells. A start that is under way is waited for.
+fn doing(store: &Store, name: &Name) -> Result<Doing> {
     let settled = Instant::now() + Duration::from_secs(1);
     loop {
         let record = find(store, name)?;
         if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
-            return Ok(Some((pidfd, record)));
+            return Ok(Doing::Runs(pidfd, record));
+        }
+        let monitor = record.monitor().filter(|_| record.is_restarting());
+        if let Some(pidfd) = monitor.and_then(ProcessId::pidfd) {
+            return Ok(Doing::Waits(pidfd, record));
         }
         // Its program runs a moment before the record says so: whoever holds the claim may be about to.
         let id = id(store, &record)?;
         if let Some(claim) = Claim::take(store, &id)? {
             reconcile::finish(store, &id, &claim)?;
-            return Ok(None);
+            return Ok(Doing::Nothing);
         }
-        if record.is_restarting() || Instant::now() > settled {
-            return Ok(None);
+        if Instant::now() > settled {
+            return Ok(Doing::Nothing);
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Process 1 of a container, if it runs. A start that is under way is waited for.
+fn running(store: &Store, name: &Name) -> Result<Option<(OwnedFd, Record)>> {
+    Ok(match doing(store, name)? {
+        Doing::Runs(pidfd, record) => Some((pidfd, record)),
+        Doing::Waits(..) | Doing::Nothing => None,
+    })
 }
 
 /// Removes a container that is not running, and its log; also a file in the store that is no record.

@@ -53,7 +53,7 @@ fn thaw(name: &str) {
 /// Runs a script in a container without limits, under a name that no other cgroup has.
 /// NAME in the script becomes the name.
 fn started(home: &Home, script: &str) -> Container {
-    let name = format!("pause{:012x}", Random::new().below(1 << 48));
+    let name = format!("pause_{:012x}", Random::new().below(1 << 48));
     let script = script.replace("NAME", &name);
     let volume = home.beside("v");
     fs::create_dir_all(&volume).unwrap();
