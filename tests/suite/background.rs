@@ -335,7 +335,13 @@ fn attach_gives_a_terminal_its_keys_its_output_and_its_size() -> Outcome {
     screen.type_in("\x10\x11");
     assert!(screen.end().success());
     assert!(!gone(home.process_1("web")));
+    // Another terminal, another size, from the beginning.
     let mut screen = Screen::of(&home, &home.minirun(&["attach", "web"]));
+    eventually("its size arrives", || {
+        screen.type_in("stty size\r");
+        screen.expect("stty size");
+        screen.expect("<prompt> ").contains("24 80").then_some(())
+    });
     screen.type_in("echo $((6*7)); exit 5\r");
     screen.expect("42\r\n");
     assert_eq!(screen.end().code(), Some(5));
