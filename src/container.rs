@@ -14,7 +14,8 @@
 
 use crate::cgroup::Cgroup;
 use crate::claim::Claim;
-use crate::launch::{self, Launched, Spec, Streams};
+use crate::idmap::IdMaps;
+use crate::launch::{self, Failure, Launched, Spec, Streams};
 use crate::name::Name;
 use crate::namespace::Namespaces;
 use crate::pause::thaw;
@@ -28,7 +29,6 @@ use crate::{Context, Error, Result, events, inside, log, reconcile, rootfs, sys,
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::geteuid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -184,14 +184,14 @@ pub(crate) fn start_claimed(
         let signals = Signals::hold()?;
         let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits);
         match prepare_and_launch(&record, &cgroup, &not_in_force, start) {
-            Ok(launched) => Ok((signals, cgroup, not_in_force, launched)),
+            Ok((launched, ids)) => Ok((signals, cgroup, not_in_force, launched, ids)),
             Err(error) => {
                 cgroup.remove().ok(); // the error to report is the one that came first
                 Err(error)
             }
         }
     })();
-    let (signals, cgroup, not_in_force, launched) = match started {
+    let (signals, cgroup, mut not_in_force, launched, ids) = match started {
         Ok(started) => started,
         Err(error) if record.config.remove => {
             forget(store, &record)?;
@@ -211,12 +211,18 @@ pub(crate) fn start_claimed(
             return Err(error);
         }
     };
+    not_in_force.extend(ids.refused.map(|error| NotInForce {
+        limit: NotInForce::IDS.into(),
+        why: error.to_string(),
+        hint: error.hint_text().map(str::to_owned),
+    }));
     let run = Run {
         process: ProcessId::of(launched.pid),
         started_at: Some(now()),
         not_in_force: not_in_force.clone(),
         monitor,
         restarts,
+        ids: ids.maps,
         ..Run::default()
     };
     let recorded = store.update_by_id(&id, |record| {
@@ -244,17 +250,23 @@ pub(crate) fn start_claimed(
     }
 }
 
+/// The user namespace of a container that runs.
+struct Ids {
+    /// `None` for root's.
+    maps: Option<IdMaps>,
+    /// Why it is not the one that it should be.
+    refused: Option<Error>,
+}
+
 fn prepare_and_launch(
     record: &Record,
     cgroup: &Cgroup,
     not_in_force: &[NotInForce],
     start: Start,
-) -> Result<Launched> {
+) -> Result<(Launched, Ids)> {
     let config = &record.config;
-    if let Some(limit) = not_in_force
-        .first()
-        .filter(|_| start.strict || config.strict)
-    {
+    let strict = start.strict || config.strict;
+    if let Some(limit) = not_in_force.first().filter(|_| strict) {
         let error = Error::because(
             format!("the {} limit cannot be set", limit.limit),
             &limit.why,
@@ -264,6 +276,29 @@ fn prepare_and_launch(
             "{hint}; without --strict the container starts unlimited"
         )));
     }
+    let maps = IdMaps::for_us();
+    let streams = start.streams.try_clone()?;
+    let refused = match (launch_with(record, cgroup, streams, maps.as_ref()), &maps) {
+        // It would run, if with fewer ids. Most programs need no more than one.
+        (Err(Failure::Ids(error)), Some(maps)) if maps.need_helpers() && !strict => error,
+        (launched, _) => {
+            let refused = None;
+            return Ok((launched?, Ids { maps, refused }));
+        }
+    };
+    let maps = maps.map(|maps| maps.without_helpers(&refused));
+    let launched = launch_with(record, cgroup, start.streams, maps.as_ref())?;
+    let refused = Some(refused);
+    Ok((launched, Ids { maps, refused }))
+}
+
+fn launch_with(
+    record: &Record,
+    cgroup: &Cgroup,
+    streams: Streams,
+    ids: Option<&IdMaps>,
+) -> Result<Launched, Failure> {
+    let config = &record.config;
     let root = record.rootfs.as_path();
     rootfs::check(root)?;
     let volumes = config
@@ -275,12 +310,15 @@ fn prepare_and_launch(
         volume.prepare(root)?;
     }
     let account = user::look_up(config.user.as_deref(), root)?;
+    if let Some(ids) = ids {
+        ids.check(&account)?;
+    }
     let hostname = config.hostname.as_deref().unwrap_or(&record.name);
     let args = match &config.args {
         Some(args) => args.clone(),
         None => vec![shell(root).into(), "-c".into(), record.command.clone()],
     };
-    let has_terminal = matches!(start.streams, Streams::Terminal(_));
+    let has_terminal = matches!(streams, Streams::Terminal(_));
     let plan = launch::plan(Spec {
         root,
         args: &args,
@@ -292,9 +330,10 @@ fn prepare_and_launch(
         read_only: config.read_only,
         namespaces: Namespaces {
             network: config.network == Network::None,
-            user: !geteuid().is_root(),
+            user: ids.is_some(),
         },
-        streams: start.streams,
+        streams,
+        ids,
         cgroup_view: cgroup.view(),
         join: cgroup.join()?,
     })?;

@@ -23,7 +23,7 @@ mod plan;
 mod step;
 mod words;
 
-pub use plan::{JoinSpec, Plan, Spec, Streams, plan, plan_to_join};
+pub use plan::{JoinSpec, Plan, Spec, Streams, plan, plan_to_join, plan_with_ids};
 pub(crate) use step::Step;
 pub use step::User;
 
@@ -44,11 +44,32 @@ pub struct Launched {
     pub terminal: Option<OwnedFd>,
 }
 
+/// Why a launch failed.
+pub enum Failure {
+    /// The ids of its user namespace could not be mapped: with other ids it may succeed.
+    Ids(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Other(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (Failure::Ids(error) | Failure::Other(error)) = failure;
+        error
+    }
+}
+
 /// Launches a container; returns once its program runs.
 ///
 /// # Errors
 /// If a step fails: which one, and why. The child has ended then, and been waited for.
-pub fn launch(plan: &Plan) -> Result<Launched> {
+pub fn launch(plan: &Plan) -> Result<Launched, Failure> {
     let (ours, childs) = line::pair()?;
     let flags = match &plan.existing {
         None => plan.namespaces.clone_flags(),
@@ -67,24 +88,28 @@ pub fn launch(plan: &Plan) -> Result<Launched> {
     let (pid, pidfd) = match unsafe { sys::clone3(flags, born_in) } {
         Ok(sys::Clone::Child) => child(plan, childs),
         Ok(sys::Clone::Parent { pid, pidfd }) => (pid, pidfd),
-        Err(errno) => return Err(cannot_clone(plan, errno)),
+        Err(errno) => return Err(cannot_clone(plan, errno).into()),
     };
     drop(childs); // so that the end of the child is the end of the line
-    let told = match plan.namespaces.user && plan.existing.is_none() {
-        true => namespace::map_ourselves_to_root(pid).and_then(|()| line::send_go(&ours)),
-        false => Ok(()),
+    let mapped = match &plan.ids {
+        Some(ids) if plan.existing.is_none() => ids.write(pid).map_err(Failure::Ids),
+        _ => Ok(()),
     };
-    match told.and_then(|()| hear(plan, &ours)) {
+    let told = mapped.and_then(|()| match plan.ids {
+        Some(_) if plan.existing.is_none() => Ok(line::send_go(&ours)?),
+        _ => Ok(()),
+    });
+    match told.and_then(|()| Ok(hear(plan, &ours)?)) {
         Ok(terminal) => Ok(Launched {
             pid,
             pidfd,
             terminal,
         }),
-        Err(error) => {
+        Err(failure) => {
             drop(ours); // a child that still waits sees it and ends
             sys::pidfd_send_signal(pidfd.as_fd(), nix::sys::signal::Signal::SIGKILL).ok();
             waitpid(pid, None).ok();
-            Err(error)
+            Err(failure)
         }
     }
 }
@@ -118,8 +143,12 @@ fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
         return Error::new("the child process named a step that is not in the plan");
     };
     let error = Error::os(format!("cannot {step} in the container"), errno);
-    let error = match hints::for_step(step, errno, plan.namespaces.user) {
+    let in_user_namespace = plan.ids.is_some();
+    // The first two that take a capability: where the host allows user namespaces and nothing in them.
+    let takes_capability = matches!(step, Step::NewCgroupNamespace | Step::PrivateMounts);
+    let error = match hints::for_step(step, errno, in_user_namespace) {
         Some(hint) => error.hint(hint),
+        None if in_user_namespace && takes_capability => namespace::restricted(error),
         None => error,
     };
     match (step, errno) {
@@ -136,7 +165,7 @@ fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
     );
     match errno {
         Errno::ENOSYS => error.hint("minirun needs Linux 5.12 or newer; a sandbox around it may also hide clone3"),
-        _ if plan.namespaces.user => namespace::restricted(error),
+        _ if plan.ids.is_some() => namespace::restricted(error),
         Errno::EPERM => error.hint("root lacks CAP_SYS_ADMIN here: is this inside a container? Start that one privileged, or run minirun as an ordinary user"),
         Errno::ENOSPC => error.hint("a limit in /proc/sys/user (max_pid_namespaces, max_mnt_namespaces, …) is reached"),
         _ => error,

@@ -21,6 +21,7 @@ mod narration;
 mod pause;
 mod rootfs_build;
 mod rootfs_from;
+mod rootless;
 mod store;
 mod terminal;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         lifecycle::all(),
         isolation::all(),
         limits::all(),
+        rootless::all(),
         errors::all(),
         exec::all(),
         store::all(),

@@ -13,7 +13,13 @@ use tempfile::TempDir;
 pub struct Home {
     dir: TempDir,
     ordinary: bool,
+    subids: bool,
 }
+
+/// What /etc/subuid and /etc/subgid say in the store of [`Home::with_subids`]: by name and by number, and
+/// more than one range of groups.
+const SUBUID: &str = "nobody:300000:65536\n";
+const SUBGID: &str = "65534:400000:1000\nnobody:500000:64536\n";
 
 impl Home {
     /// Used as whoever runs the tests.
@@ -30,21 +36,56 @@ impl Home {
         Ok(Home::of(true))
     }
 
+    /// Used as `nobody`, to whom subordinate ids are given: in mount namespaces in which the files that say
+    /// so are others than the host's.
+    pub fn with_subids() -> Result<Home, Skip> {
+        super::need_root()?;
+        super::need_program("newuidmap")?; // package uidmap
+        super::need_program("setpriv")?;
+        let both = ["/etc/subuid", "/etc/subgid"].map(|file| std::path::Path::new(file).exists());
+        need(
+            both == [true, true],
+            "needs /etc/subuid and /etc/subgid: make empty ones",
+        )?;
+        let home = Home {
+            subids: true,
+            ..Home::of_nobody()?
+        };
+        std::fs::write(home.dir.path().join("subuid"), SUBUID).unwrap();
+        std::fs::write(home.dir.path().join("subgid"), SUBGID).unwrap();
+        Ok(home)
+    }
+
     fn of(ordinary: bool) -> Home {
         let dir = tempfile::tempdir_in(run_dir()).unwrap();
         std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
         if ordinary && is_root() {
             chown(dir.path(), Some(65534), Some(65534)).unwrap();
         }
-        Home { dir, ordinary }
+        Home {
+            dir,
+            ordinary,
+            subids: false,
+        }
     }
 
     /// A command to run as the user of this store.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
+        const BECOME: &str =
+            "mount --bind $0/subuid /etc/subuid && mount --bind $0/subgid /etc/subgid &&
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+        let mut command = match self.subids {
+            false => Command::new(program),
+            true => {
+                let mut unshare = Command::new("unshare");
+                unshare.args(["--mount", "--propagation", "private", "sh", "-c", BECOME]);
+                unshare.arg(self.dir.path()).arg(program);
+                unshare
+            }
+        };
         command.env("MINIRUN_HOME", self.dir.path().join("store"));
         command.stdin(Stdio::null());
-        if self.ordinary {
+        if self.ordinary && !self.subids {
             as_nobody(&mut command);
         }
         command
