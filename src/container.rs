@@ -12,7 +12,7 @@
 //! Whoever starts a container stays its parent until it ends, and holds its claim ([`crate::claim`]): this
 //! process, or a monitor in the background ([`crate::monitor`]).
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::claim::Claim;
 use crate::idmap::IdMaps;
 use crate::launch::{self, Failure, Launched, Spec, Streams};
@@ -46,6 +46,7 @@ pub fn new_record(name: &Name, root: &Path, command: &str) -> Record {
         status: Status::Created,
         created_at: Some(now()),
         id: Some(new_id(name.as_str())),
+        cgroups_in: Vec::new(),
         config: crate::record::Config::default(),
         run: None,
         unknown: serde_json::Map::new(),
@@ -175,14 +176,20 @@ pub(crate) fn start_claimed(
     start: Start,
 ) -> Result<Running<'_>> {
     let id = id(store, &record)?;
+    let hierarchies = cgroup::hierarchies().unwrap_or_default();
     let record = Record {
         id: Some(id.clone()),
+        cgroups_in: cgroup::parents(&hierarchies),
         ..record
     };
+    if !record.cgroups_in.is_empty() {
+        // Written before anything is made there, as the id is.
+        store.update_by_id(&id, |stored| stored.cgroups_in = record.cgroups_in.clone())?;
+    }
     let (monitor, restarts) = (start.monitor, start.restarts);
     let started = (|| {
         let signals = Signals::hold()?;
-        let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits);
+        let (cgroup, not_in_force) = Cgroup::create(&hierarchies, &id, &record.config.limits);
         match prepare_and_launch(&record, &cgroup, &not_in_force, start) {
             Ok((launched, ids)) => Ok((signals, cgroup, not_in_force, launched, ids)),
             Err(error) => {

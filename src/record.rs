@@ -32,6 +32,10 @@ pub struct Record {
     /// files, and made at the first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Where its cgroups are, of the current or last run, if they are not at the root of each tree: the
+    /// directories above them, in what was delegated to an ordinary user. Written before they are made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cgroups_in: Vec<PathBuf>,
     /// How it is to be run.
     #[serde(default)]
     pub config: Config,
@@ -304,7 +308,7 @@ impl Record {
         let frozen = || {
             self.id
                 .as_deref()
-                .is_some_and(|id| Cgroup::find(id).is_frozen())
+                .is_some_and(|id| Cgroup::find(id, &self.cgroups_in).is_frozen())
         };
         match self.status {
             Status::Running | Status::Paused if !self.is_running() => Status::Stopped,

@@ -139,13 +139,14 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     add_dev(&mut steps, in_user_namespace, has_tty_group)?;
     let tmp = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     steps.push(mount(c"tmpfs", "tmp", tmp, "mode=1777")?);
-    if in_user_namespace && !spec.namespaces.network {
+    let hosts_sys = in_user_namespace && !spec.namespaces.network;
+    if hosts_sys {
         steps.push(Step::BindSys);
     } else {
         let flags = MsFlags::MS_NODEV | MsFlags::MS_RDONLY | NO_PROGRAMS;
         steps.push(mount(c"sysfs", "sys", flags, "")?);
     }
-    add_cgroup_view(&mut steps, &spec.cgroup_view)?;
+    add_cgroup_view(&mut steps, &spec.cgroup_view, hosts_sys)?;
     for volume in spec.volumes {
         let destination = volume.destination.strip_prefix("/");
         let destination = destination.unwrap_or(&volume.destination);
@@ -349,8 +350,12 @@ fn add_dev(steps: &mut Vec<Step>, in_user_namespace: bool, has_tty_group: bool) 
 
 /// The container's own cgroup under /sys/fs/cgroup, read-only, so that programs inside can read their
 /// limits.
-fn add_cgroup_view(steps: &mut Vec<Step>, view: &View) -> Result<()> {
+fn add_cgroup_view(steps: &mut Vec<Step>, view: &View, hosts_sys: bool) -> Result<()> {
     let flags = MsFlags::MS_NODEV | MsFlags::MS_RDONLY | NO_PROGRAMS;
+    if hosts_sys && *view == View::V2 {
+        // mount(2) refuses a filesystem right on top of itself (EBUSY), as the host's would be.
+        steps.push(mount(c"tmpfs", "sys/fs/cgroup", flags, "size=4k")?);
+    }
     match view {
         View::None => {}
         View::V2 => steps.push(mount(c"cgroup2", "sys/fs/cgroup", flags, "")?),

@@ -1,11 +1,11 @@
 //! What an ordinary user has: the ids of his containers, with and without newuidmap and subordinate ids.
 //! The witness is the host: /proc/PID/uid_map, and who the files belong to.
 
-use crate::common::runtime::{Home, need, pipe};
-use crate::common::{Outcome, need_program, program};
+use crate::common::runtime::{Background, Home, need, pipe};
+use crate::common::{Outcome, Skip, need_program, need_root, program, run_dir};
 use crate::tests;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -21,6 +21,12 @@ tests![
     a_tree_with_files_of_others_can_be_replaced,
     containers_of_another_user_inside_can_be_stopped,
     root_of_a_user_namespace_runs_containers,
+    limits_are_in_force_where_cgroups_are_delegated,
+    at_the_memory_limit_the_kernel_kills,
+    at_the_pids_limit_the_kernel_refuses_to_fork,
+    a_cgroup_is_found_from_a_session_in_another,
+    with_subordinate_ids_and_delegated_cgroups_both_work,
+    limits_of_trees_that_are_not_delegated_are_told,
 ];
 
 const SLEEP: &str = "exec sleep 999";
@@ -360,5 +366,243 @@ fn root_of_a_user_namespace_runs_containers() -> Outcome {
     // unshare takes one id less than there are in some versions.
     assert_eq!(words[..5], ["0", "0", "1", "1", "1"], "{output:?}");
     assert_eq!(words[6..], ["9", "8"], "{output:?}");
+    Ok(())
+}
+
+/// Cgroups that root has delegated to `nobody`, for each of some controllers; gone with the value.
+struct Delegated {
+    /// Those of `nobody`: one on v2, one in each tree on v1.
+    dirs: Vec<PathBuf>,
+    /// Those that his processes are in.
+    shells: Vec<PathBuf>,
+}
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+impl Delegated {
+    fn make(controllers: &[&str]) -> Result<Delegated, Skip> {
+        need_root()?;
+        let name = tempfile::Builder::new()
+            .prefix("minirun-test-")
+            .tempdir_in(run_dir());
+        let name = name.unwrap().path().file_name().unwrap().to_owned();
+        let v2 = fs::read_to_string(format!("{CGROUPS}/cgroup.controllers")).unwrap_or_default();
+        let v2: Vec<_> = v2.split_whitespace().collect();
+        if controllers.iter().all(|controller| v2.contains(controller)) {
+            return Ok(Delegated::v2(&Path::new(CGROUPS).join(name), controllers));
+        }
+        let mut dirs = Vec::new();
+        for controller in controllers {
+            let tree = Path::new(CGROUPS).join(controller);
+            let reason = format!("needs the cgroup controller {controller} in {CGROUPS}");
+            need(tree.join("cgroup.procs").exists(), &reason)?;
+            dirs.push(tree.join(&name));
+        }
+        dirs.iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        dirs.iter().for_each(|dir| give(dir));
+        let shells = dirs.clone();
+        Ok(Delegated { dirs, shells })
+    }
+
+    /// As "Delegation Containment" in the kernel's cgroup-v2.rst has it.
+    fn v2(dir: &Path, controllers: &[&str]) -> Delegated {
+        for controller in controllers {
+            let control = format!("{CGROUPS}/cgroup.subtree_control");
+            fs::write(control, format!("+{controller}")).unwrap();
+        }
+        let shell = dir.join("shell");
+        fs::create_dir_all(&shell).unwrap();
+        for path in [
+            "",
+            "cgroup.procs",
+            "cgroup.subtree_control",
+            "shell",
+            "shell/cgroup.procs",
+        ] {
+            give(&dir.join(path));
+        }
+        Delegated {
+            dirs: vec![dir.to_owned()],
+            shells: vec![shell],
+        }
+    }
+
+    fn home(&self) -> Result<Home, Skip> {
+        Home::in_cgroups(&self.shells)
+    }
+
+    /// A file of a container's cgroup: its name in v1, or in v2.
+    fn read(&self, container: &Background, names: [&str; 2]) -> String {
+        let dirs = self.containers();
+        let files = dirs
+            .iter()
+            .flat_map(|dir| names.map(|name| dir.join(&container.id).join(name)));
+        let found = files
+            .filter(|file| file.exists())
+            .map(fs::read_to_string)
+            .next();
+        found
+            .unwrap_or_else(|| panic!("none of {names:?} in {dirs:?}"))
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+
+    /// The directories that hold the cgroups of containers, where they exist.
+    fn containers(&self) -> Vec<PathBuf> {
+        let dirs = self.dirs.iter().map(|dir| dir.join("minirun"));
+        dirs.filter(|dir| dir.exists()).collect()
+    }
+}
+
+fn give(path: &Path) {
+    chown(path, Some(65534), Some(65534)).unwrap();
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        for dir in self.shells.iter().chain(&self.dirs) {
+            fs::remove_dir(dir).ok();
+        }
+        let left: Vec<_> = self.dirs.iter().filter(|dir| dir.exists()).collect();
+        assert!(left.is_empty() || std::thread::panicking(), "{left:?}");
+    }
+}
+
+const MEMORY: [&str; 2] = ["memory.limit_in_bytes", "memory.max"];
+const CPU: [&str; 2] = ["cpu.cfs_quota_us", "cpu.max"];
+const PIDS: [&str; 2] = ["pids.max"; 2];
+
+fn limits_are_in_force_where_cgroups_are_delegated() -> Outcome {
+    let delegated = Delegated::make(&["memory", "cpu", "pids"])?;
+    let home = delegated.home()?;
+    let options = [
+        "--memory", "32M", "--cpus", "0.25", "--pids", "9", "--strict",
+    ];
+    let container = home.background(&options, "limited", SLEEP);
+    assert_eq!(delegated.read(&container, MEMORY), "33554432");
+    assert!(delegated.read(&container, CPU).starts_with("25000"));
+    assert_eq!(delegated.read(&container, PIDS), "9");
+    let pid = container.pid.to_string();
+    assert_eq!(delegated.read(&container, ["cgroup.procs"; 2]), pid);
+    let info = info(&home, "limited");
+    assert!(
+        info.contains("limits        32 MiB, 25% cpu, 9 pids\n"),
+        "{info}"
+    );
+    for dir in delegated.containers() {
+        let line = format!("cgroup        {}\n", dir.join(&container.id).display());
+        assert!(info.contains(&line), "{info}");
+    }
+    let seen = "cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes 2>/dev/null; cat /proc/self/cgroup";
+    let seen = home.inside(&["--memory", "32M", "--cpus", "max"], seen);
+    assert!(seen.starts_with("33554432\n"), "{seen}");
+    assert!(
+        !seen.contains("minirun"),
+        "its cgroup is the root that it sees: {seen}"
+    );
+    drop(container);
+    assert_eq!(delegated.containers(), [""; 0].map(PathBuf::from));
+    Ok(())
+}
+
+fn at_the_memory_limit_the_kernel_kills() -> Outcome {
+    let delegated = Delegated::make(&["memory"])?;
+    let home = delegated.home()?;
+    let dir = home.dir("v");
+    let go = pipe(&dir, "go");
+    // 256 MiB is all that it will ever get.
+    let script = "read x </v/go; head -c 256M /dev/zero | exec tail -n 1 >/dev/null";
+    let volume = format!("{}:/v", dir.display());
+    let options = [
+        "--memory", "16M", "--cpus", "max", "--strict", "--volume", &volume,
+    ];
+    let container = home.background(&options, "hungry", script);
+    assert_eq!(delegated.read(&container, MEMORY), "16777216");
+    fs::write(go, "\n").unwrap();
+    assert_eq!(container.wait(), 137);
+    Ok(())
+}
+
+fn at_the_pids_limit_the_kernel_refuses_to_fork() -> Outcome {
+    let delegated = Delegated::make(&["pids"])?;
+    let home = delegated.home()?;
+    let dir = home.dir("v");
+    let (done, go) = (pipe(&dir, "done"), pipe(&dir, "go"));
+    let script = "exec 2>/v/errors; read x </v/go
+        (n=0; while [ $n -lt 32 ]; do sleep 20 & n=$((n + 1)); done)
+        echo $? >/v/done; read x </v/go";
+    let volume = format!("{}:/v", dir.display());
+    let none = ["--memory", "max", "--cpus", "max"];
+    let options = ["--pids", "8", "--strict", "--volume", &volume];
+    let container = home.background(&[&none[..], &options].concat(), "bomb", script);
+    assert_eq!(
+        delegated.read(&container, PIDS),
+        "8",
+        "before anything forks"
+    );
+    fs::write(&go, "\n").unwrap();
+    let status = fs::read_to_string(&done).unwrap();
+    assert_ne!(status, "0\n", "32 forks succeeded");
+    let events = delegated.read(&container, ["pids.events"; 2]);
+    assert_ne!(events, "max 0");
+    Ok(())
+}
+
+fn a_cgroup_is_found_from_a_session_in_another() -> Outcome {
+    let delegated = Delegated::make(&["memory"])?;
+    let home = delegated.home()?;
+    let options = ["--memory", "32M", "--cpus", "max"];
+    let mut container = home.background(&options, "lost", SLEEP);
+    let dir = delegated.containers()[0].join(&container.id);
+    let info = home
+        .elsewhere(program("minirun"))
+        .args(["info", "lost"])
+        .output()
+        .unwrap();
+    let info = String::from_utf8(info.stdout).unwrap();
+    assert!(
+        info.contains(&format!("cgroup        {}\n", dir.display())),
+        "{info}"
+    );
+    container.kill_minirun();
+    assert!(dir.exists(), "nobody has cleaned up yet");
+    let list = home
+        .elsewhere(program("minirun"))
+        .arg("list")
+        .output()
+        .unwrap();
+    assert!(list.status.success(), "{list:?}");
+    assert_eq!(delegated.containers(), [""; 0].map(PathBuf::from));
+    Ok(())
+}
+
+fn with_subordinate_ids_and_delegated_cgroups_both_work() -> Outcome {
+    let delegated = Delegated::make(&["memory", "cpu"])?;
+    let mut home = Home::with_subids()?;
+    home.move_to(&delegated.shells);
+    let container = home.background(&["--user", "1000", "--strict"], "both", SLEEP);
+    assert_eq!(status(container.pid, "Uid:")[0], "300999");
+    assert_eq!(delegated.read(&container, MEMORY), "536870912");
+    drop(container);
+    assert_eq!(delegated.containers(), [""; 0].map(PathBuf::from));
+    Ok(())
+}
+
+fn limits_of_trees_that_are_not_delegated_are_told() -> Outcome {
+    let delegated = Delegated::make(&["memory"])?;
+    let v1 = delegated.dirs == delegated.shells;
+    need(v1, "needs cgroup v1: v2 has one tree for all controllers")?;
+    let home = delegated.home()?;
+    let output = home.run(&["--memory", "32M"], &["true"]);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.starts_with("warning: limit not in force: cpu: cannot make the cgroup"),
+        "{said}"
+    );
+    assert!(said.contains("chown 65534 $d; echo "), "{said}");
+    let strict = home.run(&["--memory", "32M", "--strict"], &["true"]);
+    assert_eq!(strict.status.code(), Some(125), "{strict:?}");
     Ok(())
 }

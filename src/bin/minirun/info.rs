@@ -87,7 +87,7 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
         }
     }
     if let (true, Some(id)) = (record.is_running(), &record.id) {
-        for dir in Cgroup::find(id).dirs() {
+        for dir in Cgroup::find(id, &record.cgroups_in).dirs() {
             add("cgroup", Some(dir.display().to_string()));
         }
     }
