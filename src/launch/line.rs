@@ -10,6 +10,7 @@
 
 use crate::{Context, Error, Result, sys};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, socketpair,
 };
@@ -51,10 +52,14 @@ pub fn await_go(line: BorrowedFd) -> nix::Result<()> {
     }
 }
 
-/// Child: is the parent dead?
+/// Child: is the parent dead? Not by a read: its `G` may still be there to be read.
 pub fn is_closed(line: BorrowedFd) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(line.as_raw_fd(), &mut [0], flags) == Ok(0)
+    let mut fds = [PollFd::new(line, PollFlags::empty())];
+    let polled = poll(&mut fds, PollTimeout::ZERO);
+    polled.is_ok()
+        && fds[0]
+            .revents()
+            .is_some_and(|found| found.contains(PollFlags::POLLHUP))
 }
 
 /// Child: hands the terminal's master over.
@@ -99,5 +104,19 @@ pub fn receive(line: &OwnedFd) -> Result<Message> {
         _ => Err(Error::new(
             "the child process sent a message that minirun does not know",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_parent_is_noticed_even_if_it_has_said_go() {
+        let (ours, childs) = pair().unwrap();
+        send_go(&ours).unwrap();
+        assert!(!is_closed(childs.as_fd()));
+        drop(ours);
+        assert!(is_closed(childs.as_fd()));
     }
 }

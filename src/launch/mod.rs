@@ -86,7 +86,10 @@ pub fn launch(plan: &Plan) -> Result<Launched, Failure> {
     // ends by exec or exit_now.
     #[allow(unsafe_code)]
     let (pid, pidfd) = match unsafe { sys::clone3(flags, born_in) } {
-        Ok(sys::Clone::Child) => child(plan, childs),
+        Ok(sys::Clone::Child) => {
+            drop(ours); // or the child would hold its own line open, and never see the parent's end
+            child(plan, childs)
+        }
         Ok(sys::Clone::Parent { pid, pidfd }) => (pid, pidfd),
         Err(errno) => return Err(cannot_clone(plan, errno).into()),
     };
