@@ -1,6 +1,7 @@
 //! What an ordinary user has: the ids of his containers, with and without newuidmap and subordinate ids.
 //! The witness is the host: /proc/PID/uid_map, and who the files belong to.
 
+use crate::common::home::{self, Random};
 use crate::common::runtime::{Background, Home, need, pipe};
 use crate::common::{Outcome, Skip, need_program, need_root, program, run_dir};
 use crate::tests;
@@ -8,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 tests![
     subordinate_ids_are_mapped_and_shown,
@@ -21,10 +23,12 @@ tests![
     a_tree_with_files_of_others_can_be_replaced,
     containers_of_another_user_inside_can_be_stopped,
     root_of_a_user_namespace_runs_containers,
+    a_host_without_user_namespaces_is_told_of,
     limits_are_in_force_where_cgroups_are_delegated,
     at_the_memory_limit_the_kernel_kills,
     at_the_pids_limit_the_kernel_refuses_to_fork,
     a_cgroup_is_found_from_a_session_in_another,
+    killed_at_any_moment_it_leaves_no_cgroup,
     with_subordinate_ids_and_delegated_cgroups_both_work,
     limits_of_trees_that_are_not_delegated_are_told,
 ];
@@ -369,6 +373,30 @@ fn root_of_a_user_namespace_runs_containers() -> Outcome {
     Ok(())
 }
 
+fn a_host_without_user_namespaces_is_told_of() -> Outcome {
+    let home = Home::of_nobody()?;
+    let root = home.rootfs();
+    // In a user namespace of the test's own, whose root may set how many there may be below.
+    let mut unshare = home.command("unshare");
+    unshare.args(["--user", "--map-root-user", "sh", "-c"]);
+    unshare
+        .arg("echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"")
+        .arg("-");
+    unshare
+        .arg(program("minirun"))
+        .args(["run", "--rm", "--rootfs"])
+        .arg(&root);
+    let output = unshare.args(["--", "true"]).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains("with clone3: ENOSPC"), "{said}");
+    assert!(
+        said.contains("hint: this host allows no user namespaces (user.max_user_namespaces is 0)"),
+        "{said}"
+    );
+    Ok(())
+}
+
 /// Cgroups that root has delegated to `nobody`, for each of some controllers; gone with the value.
 struct Delegated {
     /// Those of `nobody`: one on v2, one in each tree on v1.
@@ -574,6 +602,31 @@ fn a_cgroup_is_found_from_a_session_in_another() -> Outcome {
         .unwrap();
     assert!(list.status.success(), "{list:?}");
     assert_eq!(delegated.containers(), [""; 0].map(PathBuf::from));
+    Ok(())
+}
+
+fn killed_at_any_moment_it_leaves_no_cgroup() -> Outcome {
+    let delegated = Delegated::make(&["memory"])?;
+    let home = delegated.home()?;
+    let root = home.rootfs();
+    let mut random = Random::new();
+    let mut left = 0;
+    for round in 0..20 {
+        let mut run = home.minirun(&["run", &format!("r{round}"), "--cpus", "max", "--rootfs"]);
+        run.arg(&root).args(["--", "sleep", "999"]);
+        let mut minirun = home::Background::spawn(&mut run);
+        std::thread::sleep(Duration::from_micros(random.below(30_000)));
+        minirun.kill_hard().reap();
+        left += delegated.containers().len();
+        let list = home
+            .elsewhere(program("minirun"))
+            .arg("list")
+            .output()
+            .unwrap();
+        assert!(list.status.success(), "{list:?}");
+        assert_eq!(delegated.containers(), [""; 0].map(PathBuf::from));
+    }
+    assert!(left > 0, "all were killed too early to show anything");
     Ok(())
 }
 

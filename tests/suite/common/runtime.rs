@@ -23,7 +23,7 @@ pub struct Home {
 
 /// What /etc/subuid and /etc/subgid say in the store of [`Home::with_subids`]: by name and by number, and
 /// more than one range of groups.
-const SUBUID: &str = "nobody:300000:65536\n";
+const SUBUID: &str = "daemon:200000:65536\nnobody:300000:65536\n";
 const SUBGID: &str = "65534:400000:1000\nnobody:500000:64536\n";
 
 impl Home {
