@@ -31,6 +31,7 @@ tests![
     killed_at_any_moment_it_leaves_no_cgroup,
     with_subordinate_ids_and_delegated_cgroups_both_work,
     limits_of_trees_that_are_not_delegated_are_told,
+    in_the_background_too_with_exec_and_logs,
 ];
 
 const SLEEP: &str = "exec sleep 999";
@@ -657,5 +658,41 @@ fn limits_of_trees_that_are_not_delegated_are_told() -> Outcome {
     assert!(said.contains("chown 65534 $d; echo "), "{said}");
     let strict = home.run(&["--memory", "32M", "--strict"], &["true"]);
     assert_eq!(strict.status.code(), Some(125), "{strict:?}");
+    Ok(())
+}
+
+fn in_the_background_too_with_exec_and_logs() -> Outcome {
+    let delegated = Delegated::make(&["memory", "cpu"])?;
+    let mut home = Home::with_subids()?;
+    home.move_to(&delegated.shells);
+    let root = home.rootfs();
+    let minirun = |args: &[&str]| {
+        let output = home.minirun(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let script = "echo as $(id -u); exec sleep 999";
+    let root = root.to_str().unwrap();
+    let run = [
+        "run", "-d", "--user", "1000", "--strict", "--rootfs", root, "bg",
+    ];
+    minirun(&[&run[..], &["--", "sh", "-c", script]].concat());
+    home::eventually("its output is in the log", || {
+        (minirun(&["logs", "bg"]) == "as 1000\n").then_some(())
+    });
+    let numbers = "id -u; id -g; id -G; cat /proc/self/uid_map";
+    let exec = minirun(&["exec", "--user", "5:7", "bg", "--", "sh", "-c", numbers]);
+    let words: Vec<_> = exec.split_whitespace().collect();
+    assert_eq!(
+        words,
+        ["5", "7", "7", "0", "65534", "1", "1", "300000", "65536"]
+    );
+    let refused = home
+        .minirun(&["exec", "--user", "70000", "bg", "--", "true"])
+        .output();
+    assert!(stderr(&refused.unwrap()).contains("no user 70000 here"));
+    minirun(&["stop", "--time", "0", "bg"]);
+    minirun(&["delete", "bg"]);
+    assert_eq!(delegated.containers(), [""; 0].map(PathBuf::from));
     Ok(())
 }
