@@ -261,7 +261,7 @@ fn an_ordinary_user_is_told_that_it_takes_root() -> Outcome {
     let said = home.said(&["pause", &it.name]);
     insta::assert_snapshot!(said, @"
     error: the container has no cgroup that can be frozen
-    hint: as root it has one (sudo), unless cgroups are read-only here or cgroup v1 has no freezer hierarchy: see /proc/cgroups and /proc/mounts
+    hint: as root it has one (sudo), and where a cgroup is delegated to you, unless cgroups are read-only here or cgroup v1 has no freezer hierarchy: see /proc/cgroups and /proc/mounts
     [125]
     ");
     Ok(())
