@@ -1,14 +1,11 @@
 //! Namespaces: which of the kernel's global tables a container has its own copy of. Lesson: 2, namespaces.
 
-use crate::explain::{Action, Trace};
-use crate::{Context, Error, Result};
+use crate::Error;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::unistd::{getegid, geteuid};
-use std::fmt::Display;
 use std::fs;
-use std::io::Write;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The namespaces that are new for a container: namespaces(7). PID, mount, UTS, IPC and cgroup always are.
@@ -16,7 +13,7 @@ use std::path::Path;
 pub struct Namespaces {
     /// network_namespaces(7): no interface but `lo`.
     pub network: bool,
-    /// user_namespaces(7): root inside is the calling user outside.
+    /// user_namespaces(7): its users are some of the host's ([`crate::idmap`]).
     pub user: bool,
 }
 
@@ -60,56 +57,74 @@ impl Namespaces {
     }
 }
 
-/// Makes the calling user and group root in the user namespace of `child`: `uid_map` and `gid_map`, one
-/// line each. Somebody without privileges may map only himself, and must give up setgroups(2) for the
-/// group (user_namespaces(7), "Defining user and group ID mappings"). `child` is its pid; in a rehearsal, which
-/// has no child, any word.
-///
-/// # Errors
-/// If the kernel refuses a map.
-pub fn map_ourselves_to_root(child: impl Display, trace: &mut Trace) -> Result<()> {
-    let (uid, gid) = (geteuid(), getegid());
-    for (file, text) in [
-        ("uid_map", format!("0 {uid} 1")),
-        ("setgroups", "deny".to_owned()),
-        ("gid_map", format!("0 {gid} 1")),
-    ] {
-        write(&format!("/proc/{child}"), file, &text, trace)?;
-    }
-    Ok(())
+/// Are we in the user namespace that the host booted with? Root of any other may do less. The number is
+/// fixed: `USER_NS_INIT_INO` in the kernel's `include/uapi/linux/nsfs.h`.
+pub fn in_first_user_namespace() -> bool {
+    fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() == 0xEFFF_FFFD)
 }
 
-fn write(proc_dir: &str, file: &str, text: &str, trace: &mut Trace) -> Result<()> {
-    let path = Path::new(proc_dir).join(file);
-    let written = trace.act(&Action::MapIds(&path, text), |calls| {
-        let mut file = calls.call(|| fs::OpenOptions::new().write(true).open(&path))?;
-        calls.call(|| file.write_all(text.as_bytes()))
-    });
-    written
-        .context(|| format!("cannot write the container's {file}"))
-        .map_err(restricted)
-}
-
-/// The hint for a user namespace that the host forbids, from what the host says about itself.
+/// Adds the hint for a user namespace that the host forbids, from what the host says about itself.
 pub(crate) fn restricted(error: Error) -> Error {
-    let setting = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
-    if !matches!(
-        error.errno(),
-        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS)
-    ) {
-        return error;
+    match error.errno().and_then(restriction) {
+        Some(hint) => error.hint(hint),
+        None if matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES)) => {
+            error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo")
+        }
+        None => error,
     }
-    if setting("/proc/sys/user/max_user_namespaces").is_ok_and(|max| max == "0") {
-        error.hint("this host allows no user namespaces (user.max_user_namespaces is 0): use sudo, or ask for `sysctl user.max_user_namespaces=10000`")
-    } else if setting("/proc/sys/kernel/unprivileged_userns_clone").is_ok_and(|on| on == "0") {
-        error.hint("this host lets only root make user namespaces: use sudo, or ask for `sysctl kernel.unprivileged_userns_clone=1`")
-    } else if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-        .is_ok_and(|on| on == "1")
-    {
-        error.hint("AppArmor restricts user namespaces on this host (Ubuntu): use sudo, or ask for `sysctl kernel.apparmor_restrict_unprivileged_userns=0`")
+}
+
+/// The setting of this host that explains an error of a user namespace, and what to do about it.
+pub(crate) fn restriction(errno: Errno) -> Option<String> {
+    let program = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/minirun".into());
+    named_restriction(Path::new("/proc/sys"), &program, errno)
+}
+
+/// `sysctls` is `/proc/sys`.
+///
+/// - `user.max_user_namespaces` (namespaces(7), "The /proc/sys/user directory"): over it, ENOSPC.
+/// - `kernel.unprivileged_userns_clone`, a switch of Debian's kernels: 0 makes clone fail with EPERM.
+/// - `kernel.apparmor_restrict_unprivileged_userns`, Ubuntu 23.10 and newer: the namespace is made, but
+///   whatever takes a capability in it fails with EPERM or EACCES, unless the program has a profile with
+///   `userns,` (apparmor.d(5)).
+fn named_restriction(sysctls: &Path, program: &Path, errno: Errno) -> Option<String> {
+    let is = |name: &str, value: &str| {
+        fs::read_to_string(sysctls.join(name)).is_ok_and(|text| text.trim() == value)
+    };
+    let refused = matches!(errno, Errno::EPERM | Errno::EACCES);
+    if errno == Errno::ENOSPC && is("user/max_user_namespaces", "0") {
+        Some("this host allows no user namespaces (user.max_user_namespaces is 0): use sudo, or ask for `sysctl user.max_user_namespaces=10000`".into())
+    } else if matches!(errno, Errno::ENOSPC | Errno::EUSERS) {
+        Some("a limit in /proc/sys/user (max_user_namespaces, max_pid_namespaces, max_mnt_namespaces, …) is reached".into())
+    } else if refused && is("kernel/unprivileged_userns_clone", "0") {
+        Some("this host lets only root make user namespaces (kernel.unprivileged_userns_clone is 0): use sudo, or ask for `sysctl kernel.unprivileged_userns_clone=1`".into())
+    } else if refused && is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        Some(apparmor(program))
     } else {
-        error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo")
+        None
     }
+}
+
+/// A profile allows it to minirun alone; the switch would allow it to every program. The profile goes by
+/// the path, so that whoever can replace the file there has the right as well.
+fn apparmor(program: &Path) -> String {
+    let roots = program
+        .ancestors()
+        .all(|path| fs::metadata(path).is_ok_and(|meta| meta.uid() == 0));
+    let (install, program) = match roots {
+        true => (String::new(), program),
+        false => (
+            format!(
+                "sudo install '{}' /usr/local/bin/minirun && ",
+                program.display()
+            ),
+            Path::new("/usr/local/bin/minirun"),
+        ),
+    };
+    let program = program.display();
+    format!(
+        "AppArmor restricts user namespaces on this host (Ubuntu; kernel.apparmor_restrict_unprivileged_userns is 1): use sudo, or allow them to minirun: `{install}echo 'abi <abi/4.0>, profile minirun \"{program}\" flags=(unconfined) {{ userns, }}' | sudo tee /etc/apparmor.d/minirun && sudo apparmor_parser -r /etc/apparmor.d/minirun`, and run {program}"
+    )
 }
 
 #[cfg(test)]
@@ -130,5 +145,73 @@ mod tests {
         );
         assert_eq!(flags(true, false) ^ always, libc::CLONE_NEWNET as u64);
         assert_eq!(flags(false, true) ^ always, libc::CLONE_NEWUSER as u64);
+    }
+
+    /// What is said of an error on a host with these settings.
+    fn named(settings: &[(&str, &str)], errno: Errno) -> Option<String> {
+        let sysctls = tempfile::tempdir().unwrap();
+        for (name, value) in settings {
+            let path = sysctls.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, format!("{value}\n")).unwrap();
+        }
+        named_restriction(sysctls.path(), Path::new("/home/eva/minirun"), errno)
+    }
+
+    #[test]
+    fn each_restriction_is_named_for_its_error_alone() {
+        const MAX: &str = "user/max_user_namespaces";
+        const CLONE: &str = "kernel/unprivileged_userns_clone";
+        const APPARMOR: &str = "kernel/apparmor_restrict_unprivileged_userns";
+        for (settings, errno, expected) in [
+            (
+                [(MAX, "0")],
+                Errno::ENOSPC,
+                Some("user.max_user_namespaces is 0"),
+            ),
+            ([(MAX, "0")], Errno::EPERM, None),
+            ([(MAX, "9")], Errno::ENOSPC, Some("is reached")),
+            (
+                [(CLONE, "0")],
+                Errno::EPERM,
+                Some("kernel.unprivileged_userns_clone is 0"),
+            ),
+            ([(CLONE, "1")], Errno::EPERM, None),
+            ([(CLONE, "0")], Errno::EINVAL, None),
+            (
+                [(APPARMOR, "1")],
+                Errno::EPERM,
+                Some("/etc/apparmor.d/minirun"),
+            ),
+            (
+                [(APPARMOR, "1")],
+                Errno::EACCES,
+                Some("/etc/apparmor.d/minirun"),
+            ),
+            ([(APPARMOR, "0")], Errno::EACCES, None),
+        ] {
+            match (named(&settings, errno), expected) {
+                (None, None) => {}
+                (Some(hint), Some(part)) => assert!(hint.contains(part), "{hint}"),
+                other => panic!("{settings:?} {errno}: {other:?}"),
+            }
+        }
+        assert_eq!(named(&[], Errno::EPERM), None);
+    }
+
+    #[test]
+    fn a_profile_is_for_a_path_that_only_root_can_write_to() {
+        let hint = apparmor(Path::new("/home/eva/minirun"));
+        let install = "sudo install '/home/eva/minirun' /usr/local/bin/minirun && echo";
+        assert!(hint.contains(install), "{hint}");
+        assert!(
+            hint.contains("profile minirun \"/usr/local/bin/minirun\" flags"),
+            "{hint}"
+        );
+        let hint = apparmor(Path::new("/usr/bin/env"));
+        assert!(
+            hint.contains("`echo 'abi <abi/4.0>, profile minirun \"/usr/bin/env\""),
+            "{hint}"
+        );
     }
 }

@@ -59,7 +59,8 @@ fn running(store: &Store, name: &Name) -> Result<(Record, Cgroup, Status)> {
 
 /// The cgroup that a container has now; an empty one if it has none.
 pub(crate) fn cgroup_of(record: &Record) -> Cgroup {
-    record.id.as_deref().map(Cgroup::find).unwrap_or_default()
+    let find = |id| Cgroup::find(id, &record.cgroups_in);
+    record.id.as_deref().map(find).unwrap_or_default()
 }
 
 /// After a signal that should end a container: it can only act on a paused one that is thawed.

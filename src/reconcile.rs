@@ -80,7 +80,7 @@ pub(crate) fn claim(store: &Store, name: &Name) -> Result<(Claim, Record)> {
 pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
     let Some(record) = store.find_by_id(id)? else {
         // Killed before it was recorded, or after the record was removed.
-        return Cgroup::find(id).remove();
+        return Cgroup::find(id, &[]).remove();
     };
     if !claim.abandoned && record.status != Status::Running {
         return Ok(());
@@ -110,7 +110,7 @@ pub(crate) fn clean_up(record: &Record) -> Result<()> {
         poll(&mut fds, PollTimeout::from(2000u16)).ok();
     }
     match &record.id {
-        Some(id) => Cgroup::find(id).remove(),
+        Some(id) => Cgroup::find(id, &record.cgroups_in).remove(),
         None => Ok(()),
     }
 }

@@ -23,6 +23,7 @@ mod narration;
 mod pause;
 mod rootfs_build;
 mod rootfs_from;
+mod rootless;
 mod store;
 mod terminal;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         init::all(),
         isolation::all(),
         limits::all(),
+        rootless::all(),
         errors::all(),
         exec::all(),
         explain::all(),

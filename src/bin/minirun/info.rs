@@ -3,6 +3,7 @@
 use crate::list::{Format, confirmed, limits, print_json, status};
 use crate::names;
 use minirun::cgroup::Cgroup;
+use minirun::idmap::IdMaps;
 use minirun::record::{Network, Record, Restart};
 use minirun::store::Store;
 use minirun::{Result, container, log};
@@ -76,6 +77,9 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
         add("restarted", (run.restarts > 0).then_some(again));
         let monitor = record.monitor().map(|monitor| monitor.pid.to_string());
         add("monitor", monitor);
+        for (key, ids) in run.ids.iter().flat_map(ids) {
+            add(key, Some(ids));
+        }
         for limit in &run.not_in_force {
             add(
                 "not in force",
@@ -84,7 +88,7 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
         }
     }
     if let (true, Some(id)) = (record.is_running(), &record.id) {
-        for dir in Cgroup::find(id).dirs() {
+        for dir in Cgroup::find(id, &record.cgroups_in).dirs() {
             add("cgroup", Some(dir.display().to_string()));
         }
     }
@@ -95,5 +99,20 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
         "record",
         Some(store.path(&record.name).display().to_string()),
     );
+    lines
+}
+
+/// The users and groups, in one line where they have the same numbers.
+fn ids(maps: &IdMaps) -> Vec<(&'static str, String)> {
+    let mut lines = match maps.users == maps.groups {
+        true => vec![("ids", maps.users.to_string())],
+        false => vec![
+            ("user ids", maps.users.to_string()),
+            ("group ids", maps.groups.to_string()),
+        ],
+    };
+    if let Some(only_one) = &maps.only_one {
+        lines.push(("only one id", only_one.why.clone()));
+    }
     lines
 }
