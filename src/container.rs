@@ -12,10 +12,11 @@
 //! Whoever starts a container stays its parent until it ends, and holds its claim ([`crate::claim`]): this
 //! process, or a monitor in the background ([`crate::monitor`]).
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::claim::Claim;
 use crate::explain::Trace;
-use crate::launch::{self, Launched, Plan, Spec, Streams};
+use crate::idmap::IdMaps;
+use crate::launch::{self, Failure, Launched, Plan, Spec, Streams};
 use crate::name::Name;
 use crate::namespace::Namespaces;
 use crate::pause::thaw;
@@ -30,7 +31,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::geteuid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -48,6 +48,7 @@ pub fn new_record(name: &Name, root: &Path, command: &str) -> Record {
         status: Status::Created,
         created_at: Some(now()),
         id: Some(new_id(name.as_str())),
+        cgroups_in: Vec::new(),
         config: crate::record::Config::default(),
         run: None,
         unknown: serde_json::Map::new(),
@@ -153,9 +154,11 @@ pub fn run<'a>(store: &'a Store, record: Record, trace: &mut Trace) -> Result<Ru
 /// As [`start`], as far as they can be foreseen.
 pub fn rehearse(record: &Record, strict: bool, trace: &mut Trace) -> Result<()> {
     let id = record.id.clone().unwrap_or_else(|| new_id(&record.name));
-    let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits, trace);
-    let start = Start::in_foreground(strict);
-    let rehearsed = prepare(record, &cgroup, &not_in_force, start, trace)
+    let hierarchies = cgroup::hierarchies().unwrap_or_default();
+    let (cgroup, not_in_force) = Cgroup::create(&hierarchies, &id, &record.config.limits, trace);
+    let streams = Start::in_foreground(strict).streams;
+    let rehearsed = check_limits(record, &not_in_force, strict)
+        .and_then(|()| prepare(record, &cgroup, streams, IdMaps::for_us().as_ref(), trace))
         .and_then(|plan| launch::rehearse(&plan, trace));
     trace.end();
     rehearsed
@@ -199,26 +202,33 @@ pub(crate) fn start_claimed<'a>(
     trace: &mut Trace,
 ) -> Result<Running<'a>> {
     let id = id(store, &record)?;
+    let hierarchies = cgroup::hierarchies().unwrap_or_default();
     let record = Record {
         id: Some(id.clone()),
+        cgroups_in: cgroup::parents(&hierarchies),
         ..record
     };
+    if !record.cgroups_in.is_empty() {
+        // Written before anything is made there, as the id is.
+        store.update_by_id(&id, |stored| stored.cgroups_in = record.cgroups_in.clone())?;
+    }
     let (monitor, restarts) = (start.monitor, start.restarts);
     let started = (|| {
         let signals = Signals::hold()?;
-        let (cgroup, not_in_force) = Cgroup::create(&id, &record.config.limits, trace);
-        let launched = prepare(&record, &cgroup, &not_in_force, start, trace)
-            .and_then(|plan| launch::launch(&plan, trace));
+        let (cgroup, not_in_force) =
+            Cgroup::create(&hierarchies, &id, &record.config.limits, trace);
+        let launched = check_limits(&record, &not_in_force, start.strict)
+            .and_then(|()| prepare_and_launch(&record, &cgroup, start, trace));
         trace.end();
         match launched {
-            Ok(launched) => Ok((signals, cgroup, not_in_force, launched)),
+            Ok((launched, ids)) => Ok((signals, cgroup, not_in_force, launched, ids)),
             Err(error) => {
                 cgroup.remove().ok(); // the error to report is the one that came first
                 Err(error)
             }
         }
     })();
-    let (signals, cgroup, not_in_force, launched) = match started {
+    let (signals, cgroup, mut not_in_force, launched, ids) = match started {
         Ok(started) => started,
         Err(error) if record.config.remove => {
             forget(store, &record)?;
@@ -238,12 +248,17 @@ pub(crate) fn start_claimed<'a>(
             return Err(error);
         }
     };
+    not_in_force.extend(
+        ids.refused
+            .map(|error| NotInForce::new(NotInForce::IDS, &error)),
+    );
     let mut run = Run {
         process: ProcessId::of(launched.pid),
         started_at: Some(now()),
         not_in_force: not_in_force.clone(),
         monitor,
         restarts,
+        ids: ids.maps,
         ..Run::default()
     };
     let recorded = store.update_by_id(&id, |record| {
@@ -275,28 +290,67 @@ pub(crate) fn start_claimed<'a>(
     }
 }
 
+/// With `--strict`, a limit that could not be set is an error.
+fn check_limits(record: &Record, not_in_force: &[NotInForce], strict: bool) -> Result<()> {
+    let Some(limit) = not_in_force
+        .first()
+        .filter(|_| strict || record.config.strict)
+    else {
+        return Ok(());
+    };
+    let error = Error::because(
+        format!("the {} limit cannot be set", limit.limit),
+        &limit.why,
+    );
+    let hint = limit.hint.clone().unwrap_or_default();
+    Err(error.hint(format!(
+        "{hint}; without --strict the container starts unlimited"
+    )))
+}
+
+/// The user namespace of a container that runs.
+struct Ids {
+    /// `None` for root's.
+    maps: Option<IdMaps>,
+    /// Why it is not the one that it should be.
+    refused: Option<Error>,
+}
+
+/// Launches it; a second time, with one id, if newuidmap or newgidmap refuses more.
+fn prepare_and_launch(
+    record: &Record,
+    cgroup: &Cgroup,
+    start: Start,
+    trace: &mut Trace,
+) -> Result<(Launched, Ids)> {
+    let strict = start.strict || record.config.strict;
+    let maps = IdMaps::for_us();
+    let streams = start.streams.try_clone()?;
+    let plan = prepare(record, cgroup, streams, maps.as_ref(), trace)?;
+    let refused = match (launch::launch(&plan, trace), &maps) {
+        // It would run, if with fewer ids. Most programs need no more than one.
+        (Err(Failure::Ids(error)), Some(maps)) if maps.need_helpers() && !strict => error,
+        (launched, _) => {
+            let refused = None;
+            return Ok((launched?, Ids { maps, refused }));
+        }
+    };
+    let maps = maps.map(|maps| maps.without_helpers(&refused));
+    let plan = prepare(record, cgroup, start.streams, maps.as_ref(), trace)?;
+    let launched = launch::launch(&plan, trace)?;
+    let refused = Some(refused);
+    Ok((launched, Ids { maps, refused }))
+}
+
 /// The plan of a container's launch. Makes the mount points of its volumes, unless it is a rehearsal.
 fn prepare(
     record: &Record,
     cgroup: &Cgroup,
-    not_in_force: &[NotInForce],
-    start: Start,
+    streams: Streams,
+    ids: Option<&IdMaps>,
     trace: &mut Trace,
 ) -> Result<Plan> {
     let config = &record.config;
-    if let Some(limit) = not_in_force
-        .first()
-        .filter(|_| start.strict || config.strict)
-    {
-        let error = Error::because(
-            format!("the {} limit cannot be set", limit.limit),
-            &limit.why,
-        );
-        let hint = limit.hint.clone().unwrap_or_default();
-        return Err(error.hint(format!(
-            "{hint}; without --strict the container starts unlimited"
-        )));
-    }
     let root = record.rootfs.as_path();
     rootfs::check(root)?;
     let volumes = config
@@ -308,12 +362,15 @@ fn prepare(
         volume.prepare(root, trace)?;
     }
     let account = user::look_up(config.user.as_deref(), root)?;
+    if let Some(ids) = ids {
+        ids.check(&account)?;
+    }
     let hostname = config.hostname.as_deref().unwrap_or(&record.name);
     let args = match &config.args {
         Some(args) => args.clone(),
         None => vec![shell(root).into(), "-c".into(), record.command.clone()],
     };
-    let has_terminal = matches!(start.streams, Streams::Terminal(_));
+    let has_terminal = matches!(streams, Streams::Terminal(_));
     launch::plan(Spec {
         root,
         args: &args,
@@ -325,9 +382,10 @@ fn prepare(
         read_only: config.read_only,
         namespaces: Namespaces {
             network: config.network == Network::None,
-            user: !geteuid().is_root(),
+            user: ids.is_some(),
         },
-        streams: start.streams,
+        streams,
+        ids,
         cgroup_view: cgroup.view(),
         join: cgroup.join(trace)?,
         init: config.init,
@@ -384,7 +442,7 @@ impl Running<'_> {
         if let Some(now) = self.store.find_by_id(self.id())?
             && now.config.limits != self.record.config.limits
         {
-            self.cgroup = Cgroup::find(self.id());
+            self.cgroup = self.record.cgroup();
             self.record.config.limits = now.config.limits;
         }
         let end = End {

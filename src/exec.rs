@@ -13,7 +13,6 @@ use crate::explain::{Action, Trace};
 use crate::launch::{self, JoinSpec, Streams};
 use crate::name::Name;
 use crate::namespace::Namespaces;
-use crate::pause::cgroup_of;
 use crate::process::ProcessId;
 use crate::record::{Network, Record, Status};
 use crate::store::Store;
@@ -22,7 +21,6 @@ use crate::{Context, Error, Result, events, sys, user};
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::stat::Mode;
-use nix::unistd::geteuid;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -59,13 +57,18 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     let root = record.rootfs.as_path();
     let user = exec.user.as_deref().or(record.config.user.as_deref());
     let account = user::look_up(user, root)?;
-    let cgroup = cgroup_of(&record);
+    let ids = record.run.as_ref().and_then(|run| run.ids.as_ref());
+    if let Some(ids) = ids {
+        ids.check(&account)?;
+    }
+    let cgroup = record.cgroup();
     let plan = launch::plan_to_join(JoinSpec {
         process_1,
         namespaces: Namespaces {
             network: record.config.network == Network::None,
-            user: !geteuid().is_root(),
+            user: ids.is_some(),
         },
+        ids,
         args: &exec.args,
         env: env(&record, &exec, &account.home),
         workdir: workdir(&record, &exec),

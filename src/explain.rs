@@ -1,7 +1,7 @@
 //! What a launch really did, system call by system call. Lesson: 5, the runtime.
 //!
 //! A [`Trace`] goes along with a launch. Whoever makes a system call that matters makes it through the trace,
-//! and so it is recorded where it happens: minirun's own by [`Trace::act`], those of the child, which may not
+//! and so it is recorded where it happens: minirun's own by `Trace::act`, those of the child, which may not
 //! allocate, by messages on its line ([`crate::launch`]). In a rehearsal the very same code runs, but the trace
 //! makes no call: it only asks whether the kernel would let us.
 //!
@@ -126,6 +126,8 @@ pub enum Action<'a> {
     Clone(u64, Option<&'a Path>),
     /// `uid_map`, `setgroups` or `gid_map` of the child.
     MapIds(&'a Path, &'a str),
+    /// newuidmap(1) or newgidmap(1), and its arguments: a process of its own, which is root.
+    RunMapper(&'a Path, &'a [String]),
     /// Tells the child that its ids are mapped.
     Go,
     /// Hears the end of file by which exec shows that it worked.
@@ -149,6 +151,7 @@ impl fmt::Display for Action<'_> {
             Action::JoinForChildren(_) => write!(f, "join the container's namespaces"),
             Action::Clone(..) => write!(f, "create the container's namespaces"),
             Action::MapIds(file, _) => write!(f, "write {}", file.display()),
+            Action::RunMapper(program, _) => write!(f, "run {}", program.display()),
             Action::Go => write!(f, "tell the container that its ids are mapped"),
             Action::HearExec => write!(f, "hear that the program runs"),
         }
@@ -189,6 +192,7 @@ impl Explain for Action<'_> {
                 )]
             }
             Action::Clone(flags, born_in) => vec![clone3(*flags, *born_in)],
+            Action::RunMapper(program, args) => vec![run_mapper(program, args)],
             Action::Go => vec![r#"sendmsg(N, {"G"}, MSG_NOSIGNAL)"#.into()],
             Action::HearExec => vec!["recvmsg(N) = 0".into()],
         }
@@ -206,6 +210,7 @@ impl Explain for Action<'_> {
             Action::Clone(flags, _) if *flags & libc::CLONE_NEWPID as u64 == 0 => "a child",
             Action::Clone(..) => "a child with namespaces of its own",
             Action::MapIds(..) => "root inside is the calling user outside",
+            Action::RunMapper(..) => "another process, of root: it may map subordinate ids too",
             Action::Go => "the child has its ids now and may go on",
             Action::HearExec => "end of file: exec worked and closed the child's end",
         }
@@ -219,11 +224,19 @@ impl Explain for Action<'_> {
             | Action::OpenCgroup(..) => 4,
             Action::MakeMountPoint(..) => 3,
             Action::JoinForChildren(_) | Action::Clone(..) => 2,
-            Action::MapIds(..) | Action::Go => 6,
+            Action::MapIds(..) | Action::RunMapper(..) | Action::Go => 6,
             Action::Undumpable => 5,
             Action::HearExec => 1,
         }
     }
+}
+
+/// What the new process calls; the clone before and the wait after it are those of any program that is run.
+fn run_mapper(program: &Path, args: &[String]) -> String {
+    let name = program.display().to_string();
+    let argv: Vec<_> = [&name].into_iter().chain(args).collect();
+    let variables = std::env::vars_os().count();
+    format!("execve({program:?}, {argv:?}, /* {variables} vars */)")
 }
 
 /// Their names, as setns(2) takes them.

@@ -56,9 +56,6 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
         (Step::WorkDir(_), EROFS | EACCES | EPERM) => {
             "the directory does not exist and cannot be made there: choose another --workdir"
         }
-        (Step::User(_), EINVAL) if in_user_namespace => {
-            "without root, a container has only user 0 and group 0: use sudo for other users"
-        }
         (Step::Exec(_), ENOENT) => {
             "there is no such program in the root filesystem, or the interpreter that its first line names is missing; PATH is the container's, not yours"
         }

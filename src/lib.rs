@@ -11,6 +11,7 @@
 //! | [`inside`] | paths inside a root filesystem, which must not lead out of it | 3 |
 //! | [`volume`] | directories of the host that a container sees | 3 |
 //! | [`user`] | who the program runs as | 6, rootless |
+//! | [`idmap`], [`subid`] | who of the host that is | 6 |
 //! | [`cgroup`] | limits: cgroup v2, and v1 behind the same type | 4, cgroups |
 //! | [`supervise`] | what the parent does meanwhile: signals, the terminal, the end | 5 |
 //! | [`exec`] | another program in a container that runs | 5 |
@@ -39,6 +40,7 @@ pub mod exec;
 pub mod explain;
 mod hints;
 pub mod home;
+pub mod idmap;
 pub mod inside;
 pub mod launch;
 pub mod log;
@@ -52,6 +54,7 @@ pub mod reconcile;
 pub mod record;
 pub mod rootfs;
 pub mod store;
+pub mod subid;
 pub mod supervise;
 pub mod sys;
 pub mod units;

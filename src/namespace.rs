@@ -1,14 +1,11 @@
 //! Namespaces: which of the kernel's global tables a container has its own copy of. Lesson: 2, namespaces.
 
-use crate::explain::{Action, Trace};
-use crate::{Context, Error, Result};
+use crate::Error;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::unistd::{getegid, geteuid};
-use std::fmt::Display;
 use std::fs;
-use std::io::Write;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The namespaces that are new for a container: namespaces(7). PID, mount, UTS, IPC and cgroup always are.
@@ -16,7 +13,7 @@ use std::path::Path;
 pub struct Namespaces {
     /// network_namespaces(7): no interface but `lo`.
     pub network: bool,
-    /// user_namespaces(7): root inside is the calling user outside.
+    /// user_namespaces(7): its users are some of the host's ([`crate::idmap`]).
     pub user: bool,
 }
 
@@ -60,85 +57,67 @@ impl Namespaces {
     }
 }
 
-/// Makes the calling user and group root in the user namespace of `child`: `uid_map` and `gid_map`, one
-/// line each. Somebody without privileges may map only himself, and must give up setgroups(2) for the
-/// group (user_namespaces(7), "Defining user and group ID mappings"). `child` is its pid; in a rehearsal, which
-/// has no child, any word.
-///
-/// # Errors
-/// If the kernel refuses a map.
-pub fn map_ourselves_to_root(child: impl Display, trace: &mut Trace) -> Result<()> {
-    let (uid, gid) = (geteuid(), getegid());
-    for (file, text) in [
-        ("uid_map", format!("0 {uid} 1")),
-        ("setgroups", "deny".to_owned()),
-        ("gid_map", format!("0 {gid} 1")),
-    ] {
-        write(&format!("/proc/{child}"), file, &text, trace)?;
-    }
-    Ok(())
+/// Are we in the user namespace that the host booted with? Root of any other may do less. The number is
+/// fixed: `USER_NS_INIT_INO` in the kernel's `include/uapi/linux/nsfs.h`.
+pub fn in_first_user_namespace() -> bool {
+    fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() == 0xEFFF_FFFD)
 }
 
-fn write(proc_dir: &str, file: &str, text: &str, trace: &mut Trace) -> Result<()> {
-    let path = Path::new(proc_dir).join(file);
-    let written = trace.act(&Action::MapIds(&path, text), |calls| {
-        let mut file = calls.call(|| fs::OpenOptions::new().write(true).open(&path))?;
-        calls.call(|| file.write_all(text.as_bytes()))
-    });
-    written
-        .context(|| format!("cannot write the container's {file}"))
-        .map_err(restricted)
-}
-
-/// The hint for a user namespace that the host forbids, from what the host says about itself.
+/// Adds the hint for a user namespace that the host forbids, from what the host says about itself.
 pub(crate) fn restricted(error: Error) -> Error {
-    if !matches!(
-        error.errno(),
-        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC | Errno::EUSERS)
-    ) {
+    let Some(errno) = error.errno() else {
         return error;
-    }
-    match Restriction::of_host(Path::new("/")) {
-        Some(known) => error.hint(format!("{}: use sudo, or {}", known.what(), known.fix())),
-        None => error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo; `minirun doctor` says what this host can do"),
+    };
+    let mut set = Restriction::of_host(Path::new("/"));
+    match (set.find(|known| known.explains(errno)), errno) {
+        (Some(known), _) => error.hint(format!("{}: use sudo, or {}", known.what(), known.fix())),
+        (None, Errno::ENOSPC | Errno::EUSERS) => error.hint(A_LIMIT_IS_REACHED),
+        (None, Errno::EPERM | Errno::EACCES) => error.hint("this host does not let an ordinary user make namespaces (a container or a sandbox around minirun may forbid it): use sudo; `minirun doctor` says what this host can do"),
+        _ => error,
     }
 }
 
-/// What keeps an ordinary user from making a user namespace. That it is set explains a refusal; it does not
-/// prove one.
+/// What to say of ENOSPC: namespaces(7), "The /proc/sys/user directory".
+pub(crate) const A_LIMIT_IS_REACHED: &str = "a limit in /proc/sys/user (max_user_namespaces, max_pid_namespaces, max_mnt_namespaces, …) is reached: `minirun doctor` says which";
+
+/// A setting that keeps an ordinary user from making a user namespace, or from using one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restriction {
     /// `user.max_user_namespaces` is 0: namespaces(7), "The /proc/sys/user directory".
     NoneAllowed,
-    /// `kernel.unprivileged_userns_clone` is 0: a patch of Debian's and Arch's.
+    /// `kernel.unprivileged_userns_clone` is 0: a switch of Debian's and Arch's kernels.
     RootOnly,
-    /// `kernel.apparmor_restrict_unprivileged_userns` is 1: Ubuntu, from 23.10 on.
+    /// `kernel.apparmor_restrict_unprivileged_userns` is 1: Ubuntu, from 23.10 on. The namespace is made,
+    /// but whatever takes a capability in it fails, unless the program has a profile with `userns,`
+    /// (apparmor.d(5)).
     AppArmor,
 }
 
 impl Restriction {
-    /// The one that is set on the host whose root directory this is.
-    pub fn of_host(root: &Path) -> Option<Restriction> {
-        let setting = |name: &str| {
+    /// Those that are set on the host whose root directory this is. That one is set explains a refusal; it
+    /// does not prove one.
+    pub fn of_host(root: &Path) -> impl Iterator<Item = Restriction> {
+        let is = |name: &str, value: &str| {
             let text = fs::read_to_string(root.join("proc/sys").join(name));
-            text.unwrap_or_default().trim().to_owned()
+            text.is_ok_and(|text| text.trim() == value)
         };
         [
-            ("user/max_user_namespaces", "0", Restriction::NoneAllowed),
-            (
-                "kernel/unprivileged_userns_clone",
-                "0",
-                Restriction::RootOnly,
-            ),
-            (
-                "kernel/apparmor_restrict_unprivileged_userns",
-                "1",
-                Restriction::AppArmor,
-            ),
+            is("user/max_user_namespaces", "0").then_some(Restriction::NoneAllowed),
+            is("kernel/unprivileged_userns_clone", "0").then_some(Restriction::RootOnly),
+            is("kernel/apparmor_restrict_unprivileged_userns", "1")
+                .then_some(Restriction::AppArmor),
         ]
         .into_iter()
-        .find(|(name, value, _)| setting(name) == *value)
-        .map(|(.., restriction)| restriction)
+        .flatten()
+    }
+
+    /// Would it be the cause of this error?
+    fn explains(self, errno: Errno) -> bool {
+        match self {
+            Restriction::NoneAllowed => errno == Errno::ENOSPC,
+            Restriction::RootOnly => errno == Errno::EPERM,
+            Restriction::AppArmor => matches!(errno, Errno::EPERM | Errno::EACCES),
+        }
     }
 
     /// In plain words.
@@ -157,15 +136,38 @@ impl Restriction {
     }
 
     /// What an administrator would have to do.
-    pub fn fix(self) -> &'static str {
+    pub fn fix(self) -> String {
         match self {
-            Restriction::NoneAllowed => "ask for `sysctl user.max_user_namespaces=10000`",
-            Restriction::RootOnly => "ask for `sysctl kernel.unprivileged_userns_clone=1`",
+            Restriction::NoneAllowed => "ask for `sysctl user.max_user_namespaces=10000`".into(),
+            Restriction::RootOnly => "ask for `sysctl kernel.unprivileged_userns_clone=1`".into(),
             Restriction::AppArmor => {
-                "ask for `sysctl kernel.apparmor_restrict_unprivileged_userns=0`"
+                let program = std::env::current_exe();
+                apparmor(&program.unwrap_or_else(|_| "/usr/local/bin/minirun".into()))
             }
         }
     }
+}
+
+/// A profile allows it to minirun alone; the switch would allow it to every program. The profile goes by
+/// the path, so that whoever can replace the file there has the right as well.
+fn apparmor(program: &Path) -> String {
+    let roots = program
+        .ancestors()
+        .all(|path| fs::metadata(path).is_ok_and(|meta| meta.uid() == 0));
+    let (install, program) = match roots {
+        true => (String::new(), program),
+        false => (
+            format!(
+                "sudo install '{}' /usr/local/bin/minirun && ",
+                program.display()
+            ),
+            Path::new("/usr/local/bin/minirun"),
+        ),
+    };
+    let program = program.display();
+    format!(
+        "allow them to minirun: `{install}echo 'abi <abi/4.0>, profile minirun \"{program}\" flags=(unconfined) {{ userns, }}' | sudo tee /etc/apparmor.d/minirun && sudo apparmor_parser -r /etc/apparmor.d/minirun`, and run {program}"
+    )
 }
 
 #[cfg(test)]
@@ -187,25 +189,48 @@ mod tests {
         assert_eq!(flags(true, false) ^ always, libc::CLONE_NEWNET as u64);
         assert_eq!(flags(false, true) ^ always, libc::CLONE_NEWUSER as u64);
     }
+
     #[test]
-    fn what_restricts_user_namespaces_is_recognised() {
+    fn what_restricts_user_namespaces_is_recognised_for_its_error_alone() {
+        use Restriction::{AppArmor, NoneAllowed, RootOnly};
         let host = tempfile::tempdir().unwrap();
-        let of_host = || Restriction::of_host(host.path());
+        let of_host = || Restriction::of_host(host.path()).collect::<Vec<_>>();
         let set = |name: &str, value: &str| {
             let file = host.path().join("proc/sys").join(name);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, value).unwrap();
         };
-        assert_eq!(of_host(), None);
+        assert_eq!(of_host(), []);
         set("user/max_user_namespaces", "15000\n");
         set("kernel/unprivileged_userns_clone", "1\n");
         set("kernel/apparmor_restrict_unprivileged_userns", "0\n");
-        assert_eq!(of_host(), None);
+        assert_eq!(of_host(), []);
         set("kernel/apparmor_restrict_unprivileged_userns", "1\n");
-        assert_eq!(of_host(), Some(Restriction::AppArmor));
+        assert_eq!(of_host(), [AppArmor]);
         set("kernel/unprivileged_userns_clone", "0\n");
-        assert_eq!(of_host(), Some(Restriction::RootOnly));
+        assert_eq!(of_host(), [RootOnly, AppArmor]);
         set("user/max_user_namespaces", "0\n");
-        assert_eq!(of_host(), Some(Restriction::NoneAllowed));
+        assert_eq!(of_host(), [NoneAllowed, RootOnly, AppArmor]);
+        let first = |errno| of_host().into_iter().find(|known| known.explains(errno));
+        assert_eq!(first(Errno::ENOSPC), Some(NoneAllowed));
+        assert_eq!(first(Errno::EPERM), Some(RootOnly));
+        assert_eq!(first(Errno::EACCES), Some(AppArmor));
+        assert_eq!(first(Errno::EINVAL), None);
+    }
+
+    #[test]
+    fn a_profile_is_for_a_path_that_only_root_can_write_to() {
+        let hint = apparmor(Path::new("/home/eva/minirun"));
+        let install = "sudo install '/home/eva/minirun' /usr/local/bin/minirun && echo";
+        assert!(hint.contains(install), "{hint}");
+        assert!(
+            hint.contains("profile minirun \"/usr/local/bin/minirun\" flags"),
+            "{hint}"
+        );
+        let hint = apparmor(Path::new("/usr/bin/env"));
+        assert!(
+            hint.contains("`echo 'abi <abi/4.0>, profile minirun \"/usr/bin/env\""),
+            "{hint}"
+        );
     }
 }

@@ -50,19 +50,14 @@ fn running(store: &Store, name: &Name) -> Result<(Record, Cgroup, Status)> {
     let status = record.actual_status();
     match status {
         Status::Running | Status::Paused => {
-            let cgroup = cgroup_of(&record);
+            let cgroup = record.cgroup();
             Ok((record, cgroup, status))
         }
         _ => Err(not_running(name)),
     }
 }
 
-/// The cgroup that a container has now; an empty one if it has none.
-pub(crate) fn cgroup_of(record: &Record) -> Cgroup {
-    record.id.as_deref().map(Cgroup::find).unwrap_or_default()
-}
-
 /// After a signal that should end a container: it can only act on a paused one that is thawed.
 pub(crate) fn thaw(record: &Record) {
-    cgroup_of(record).thaw().ok(); // who waits for the end will see that it does not come
+    record.cgroup().thaw().ok(); // who waits for the end will see that it does not come
 }

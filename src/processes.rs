@@ -4,8 +4,8 @@
 //! namespace, and all that descend from them.
 
 use crate::container::not_running;
+use crate::idmap::IdMap;
 use crate::name::Name;
-use crate::pause::cgroup_of;
 use crate::record::Record;
 use crate::{Result, user};
 use nix::unistd::{SysconfVar, sysconf};
@@ -56,12 +56,13 @@ pub fn of(record: &Record) -> Result<Vec<Process>> {
     let Some(process_1) = process_1 else {
         return Err(not_running(&record.name.parse::<Name>()?));
     };
-    let pids = cgroup_of(record)
+    let pids = record
+        .cgroup()
         .pids()
         .unwrap_or_else(|| in_namespace_of(process_1.pid));
     // A container may make pid namespaces of its own: how deep is the container's?
     let depth = read(process_1.pid).map_or(1, |process| process.pids.len());
-    let ids = IdMap::of(process_1.pid);
+    let ids = IdMap::of_process(process_1.pid);
     let names = user::names(&record.rootfs);
     let processes = pids.into_iter().filter_map(|pid| {
         let mut process = read(pid)?;
@@ -156,33 +157,6 @@ fn microseconds(ticks: u64) -> u64 {
     ticks.saturating_mul(1_000_000) / a_second as u64
 }
 
-/// The user ids of a user namespace: lines of first id inside, first id outside, and how many,
-/// user_namespaces(7).
-struct IdMap(Vec<[u32; 3]>);
-
-impl IdMap {
-    /// The map of the user namespace that a process is in.
-    fn of(pid: i32) -> IdMap {
-        let text = fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap_or_default();
-        IdMap::parse(&text)
-    }
-
-    fn parse(text: &str) -> IdMap {
-        let lines = text.lines().filter_map(|line| {
-            let numbers = line.split_whitespace().map(|word| word.parse().ok());
-            numbers.collect::<Option<Vec<u32>>>()?.try_into().ok()
-        });
-        IdMap(lines.collect())
-    }
-
-    fn inside(&self, uid: u32) -> Option<u32> {
-        self.0.iter().find_map(|[inside, outside, count]| {
-            let nth = uid.checked_sub(*outside).filter(|nth| nth < count)?;
-            inside.checked_add(nth)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,22 +189,11 @@ mod tests {
         assert!(found.contains(&(child.id() as i32)));
     }
 
-    #[test]
-    fn ids_are_those_inside() {
-        let map = IdMap::parse("         0       1000          1\n 1 100000 65536\n");
-        assert_eq!(map.inside(1000), Some(0));
-        assert_eq!(map.inside(100_001), Some(2));
-        assert_eq!(map.inside(165_535), Some(65_536));
-        assert_eq!(map.inside(165_536), None);
-        assert_eq!(map.inside(0), None);
-    }
-
     proptest! {
         #[test]
         fn no_file_makes_the_parsers_panic(text in any::<String>()) {
             parse(&text, STATUS, &text);
             parse(&format!("1 (x) {text}"), &text, "");
-            IdMap::parse(&text);
         }
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
             log::remove(store, id)?; // or else it might belong to a record that somebody can repair
         }
         attach::remove_socket(store, id);
-        return Cgroup::find(id).remove();
+        return Cgroup::find(id, &[]).remove();
     };
     if !claim.abandoned && record.status != Status::Running {
         return Ok(());
@@ -126,8 +126,5 @@ pub(crate) fn clean_up(record: &Record) -> Result<()> {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::from(2000u16)).ok();
     }
-    match &record.id {
-        Some(id) => Cgroup::find(id).remove(),
-        None => Ok(()),
-    }
+    record.cgroup().remove()
 }

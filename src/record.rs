@@ -4,6 +4,7 @@
 //! this version does not know are kept when a record is rewritten.
 
 use crate::cgroup::{Cgroup, Limits};
+use crate::idmap::IdMaps;
 use crate::log::LogLimits;
 use crate::process::ProcessId;
 use crate::{Error, Result};
@@ -31,6 +32,10 @@ pub struct Record {
     /// files, and made at the first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Where its cgroups are, of the current or last run, if they are not at the root of each tree: the
+    /// directories above them, in what was delegated to an ordinary user. Written before they are made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cgroups_in: Vec<PathBuf>,
     /// How it is to be run.
     #[serde(default)]
     pub config: Config,
@@ -244,6 +249,9 @@ pub struct Run {
     /// Why the start failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Who of the host its users are. Absent where that is the same, as in root's containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<IdMaps>,
     /// Limits that were asked for and that the host did not let us set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_in_force: Vec<NotInForce>,
@@ -252,7 +260,7 @@ pub struct Run {
 /// A limit that was asked for and is not in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotInForce {
-    /// `memory`, `swap`, `cpu` or `pids`.
+    /// `memory`, `swap`, `cpu` or `pids`; or [`NotInForce::IDS`].
     pub limit: String,
     /// What the kernel said.
     pub why: String,
@@ -262,6 +270,9 @@ pub struct NotInForce {
 }
 
 impl NotInForce {
+    /// No limit, but as little in force: the ids of a user namespace that newuidmap(1) did not map.
+    pub const IDS: &str = "ids";
+
     /// A limit, and the error with which it could not be set.
     pub(crate) fn new(limit: &str, error: &Error) -> NotInForce {
         NotInForce {
@@ -304,17 +315,18 @@ impl Record {
         self.run.as_ref().is_some_and(|run| run.restarting) && self.monitor().is_some()
     }
 
+    /// The cgroup that the container has now; an empty one if it has none.
+    pub fn cgroup(&self) -> Cgroup {
+        let find = |id| Cgroup::find(id, &self.cgroups_in);
+        self.id.as_deref().map(find).unwrap_or_default()
+    }
+
     /// The status that the kernel confirms: a record that says `running` of a dead process is wrong, and it
     /// never says `paused`.
     pub fn actual_status(&self) -> Status {
-        let frozen = || {
-            self.id
-                .as_deref()
-                .is_some_and(|id| Cgroup::find(id).is_frozen())
-        };
         match self.status {
             Status::Running | Status::Paused if !self.is_running() => Status::Stopped,
-            Status::Running if frozen() => Status::Paused,
+            Status::Running if self.cgroup().is_frozen() => Status::Paused,
             status => status,
         }
     }

@@ -295,11 +295,11 @@ impl CommandLine {
     }
 }
 
-/// TIOCSPGRP (ioctl_tty(2)): makes the caller's process group the foreground one of the terminal that is its
-/// standard input.
-pub fn take_foreground() -> nix::Result<()> {
+/// TIOCSPGRP (ioctl_tty(2)): makes a process group the foreground one of the terminal that is our standard
+/// input.
+pub fn set_foreground(group: libc::pid_t) -> nix::Result<()> {
     // SAFETY: tcsetpgrp takes integers.
-    done(unsafe { libc::tcsetpgrp(0, libc::getpid()) }.into())
+    done(unsafe { libc::tcsetpgrp(0, group) }.into())
 }
 
 /// execve(2). Returns only if it fails. `argv` and `envp` end with a null pointer.

@@ -48,7 +48,9 @@ pub fn update(store: &Store, name: &Name, changes: &Changes) -> Result<bool> {
 fn change(record: &mut Record, changes: &Changes) -> Result<Undo> {
     let limits = changes.apply(&record.config.limits)?;
     let (undo, not_in_force) = match &record.id {
-        Some(id) if record.is_running() => Cgroup::update(id, &limits, changes)?,
+        Some(id) if record.is_running() => {
+            Cgroup::update(id, &record.cgroups_in, &limits, changes)?
+        }
         _ => Default::default(),
     };
     if let Some(run) = &mut record.run {

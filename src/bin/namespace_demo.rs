@@ -97,7 +97,7 @@ fn clone(flags: CloneFlags) -> Result<Pid> {
     Ok(Pid::from_raw(Errno::result(answer)? as libc::pid_t))
 }
 
-/// Each is a link like "uts:[4026531838]"; the number is an inode, and the same inode is the same namespace.
+/// Each is a link like `uts:[4026531838]`; the number is an inode, and the same inode is the same namespace.
 /// What was asked for must be new, and nothing else.
 fn compare(flags: CloneFlags, before: [io::Result<PathBuf>; 7]) -> Result<()> {
     for ((name, flag, isolates), before) in zip(NAMESPACES, before) {

@@ -94,6 +94,6 @@ impl Dir {
 
 fn no_freezer() -> Error {
     Error::new("the container has no cgroup that can be frozen").hint(
-        "as root it has one (sudo), unless cgroups are read-only here or cgroup v1 has no freezer hierarchy: see /proc/cgroups and /proc/mounts",
+        "as root it has one (sudo), and where a cgroup is delegated to you, unless cgroups are read-only here or cgroup v1 has no freezer hierarchy: see /proc/cgroups and /proc/mounts",
     )
 }

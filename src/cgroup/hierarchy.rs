@@ -4,11 +4,13 @@
 //! tree for each controller below it. Hybrid ones mount both, with the controllers in the v1 trees and an
 //! empty v2 tree, and so the question is always: in which tree is this controller?
 
-use super::write_once;
+use super::delegated::{self, cannot_enable, holds_processes};
+use super::{PARENT, write_once};
 use crate::explain::{Action, Trace};
-use crate::{Context, Error, Result};
+use crate::namespace::in_first_user_namespace;
+use crate::{Context, Result};
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +30,13 @@ pub struct Hierarchy {
     pub version: Version,
     /// Where its root directory is.
     pub mount_point: PathBuf,
+    /// Which of its cgroups is mounted there; all, `/`, unless this is a container.
+    pub(super) root: PathBuf,
     /// The controllers that work in it: `memory`, `cpu`, `pids`…
     pub controllers: Vec<String>,
+    /// The directory in which our cgroups are made: for root the root of the tree, for anybody else what is
+    /// delegated to him; if nothing is, the root again, and the kernel will refuse.
+    pub base: PathBuf,
 }
 
 /// All that v1 ever had: `Documentation/admin-guide/cgroup-v1/`.
@@ -65,6 +72,14 @@ pub fn hierarchies() -> Result<Vec<Hierarchy>> {
             hierarchy.controllers = controllers.split_whitespace().map(str::to_owned).collect();
         }
     }
+    if !(geteuid().is_root() && in_first_user_namespace()) {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        for hierarchy in &mut found {
+            if let Some(base) = delegated::base(hierarchy, &own) {
+                hierarchy.base = base;
+            }
+        }
+    }
     Ok(found)
 }
 
@@ -72,7 +87,8 @@ pub fn hierarchies() -> Result<Vec<Hierarchy>> {
 fn parse(mountinfo: &str) -> Vec<Hierarchy> {
     let mounts = mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
-        let mount_point = PathBuf::from(mount.split(' ').nth(4)?);
+        let mut mount = mount.split(' ').skip(3).map(PathBuf::from);
+        let (root, mount_point) = (mount.next()?, mount.next()?);
         let mut filesystem = filesystem.split(' ');
         let version = match filesystem.next()? {
             "cgroup" => Version::V1,
@@ -84,7 +100,9 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
         let controllers = options.filter(|option| CONTROLLERS.contains(option));
         Some(Hierarchy {
             version,
+            base: mount_point.clone(),
             mount_point,
+            root,
             controllers: match version {
                 Version::V1 => controllers.map(str::to_owned).collect(),
                 Version::V2 => Vec::new(),
@@ -144,33 +162,12 @@ impl Hierarchy {
                     file.display()
                 )
             })
-            .map_err(|error| match error.errno() {
-                Some(Errno::EBUSY) => error.hint(INTERNAL_PROCESSES),
-                _ => no_permission(error),
-            })
+            .map_err(|error| cannot_enable(error, dir))
     }
-}
 
-/// Only the cgroup that a container takes for the root of the tree can be in this state: the real root is
-/// exempt from the rule, and no process joins [`super::PARENT`].
-const INTERNAL_PROCESSES: &str = "this looks like a container, whose cgroup holds processes itself, which v2 forbids where controllers are enabled; move them into a cgroup below: `mkdir /sys/fs/cgroup/init; xargs -rn1 </sys/fs/cgroup/cgroup.procs >/sys/fs/cgroup/init/cgroup.procs`";
-
-/// v2: processes in a cgroup other than the real root, which alone has no `cgroup.type`.
-fn holds_processes(dir: &Path) -> bool {
-    let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    dir.join("cgroup.type").exists() && !processes.is_empty()
-}
-
-/// The cgroup tree belongs to root, or to whom root has delegated a part.
-pub(super) fn no_permission(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::EACCES | Errno::EPERM) => error.hint(
-            "only root may make cgroups here: use sudo, or run without limits (--memory max --cpus max)",
-        ),
-        Some(Errno::EROFS) => error.hint(
-            "cgroups are read-only here, as in most containers: start that one privileged, or run without limits (--memory max --cpus max)",
-        ),
-        _ => error,
+    /// The directory that holds the cgroups of all our containers.
+    pub(super) fn parent(&self) -> PathBuf {
+        self.base.join(PARENT)
     }
 }
 
@@ -205,6 +202,8 @@ mod tests {
         Hierarchy {
             version: Version::V2,
             mount_point: mount_point.to_owned(),
+            root: "/".into(),
+            base: mount_point.to_owned(),
             controllers: vec!["pids".into()],
         }
     }

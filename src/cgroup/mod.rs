@@ -3,17 +3,20 @@
 //! A cgroup is a directory: making it makes the group, writing to its files sets limits, and removing it
 //! removes the group. cgroup v2 has one tree of them for all controllers; v1 has a tree for each controller,
 //! so that a container there has several directories. [`Cgroup`] hides the difference. All of minirun's
-//! directories are called `<mount point>/minirun/<id>`, and it touches no others.
+//! directories are called `<base>/minirun/<id>`, and it touches no others; the base is the root of the tree for
+//! root, and what is delegated to him for anybody else.
 //!
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | make, join, ask and remove a container's cgroup |
 //! | `hierarchy.rs` | which trees this host has, and which controllers are where |
+//! | `delegated.rs` | which part of a tree an ordinary user has |
 //! | `limits.rs` | the limits, and which file takes which value |
 //! | `freezer.rs` | all processes stand still, and go on |
 //! | `stats.rs` | what a container uses |
 //! | `update.rs` | other limits for a running container |
 
+mod delegated;
 mod freezer;
 mod hierarchy;
 mod limits;
@@ -29,7 +32,7 @@ use crate::explain::{Action, Answers, Trace};
 use crate::process::ProcessId;
 use crate::record::NotInForce;
 use crate::{Context, Error, Result, sys};
-use hierarchy::no_permission;
+use delegated::no_permission;
 use limits::Setting;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -40,7 +43,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// The directory, in each hierarchy, that holds the cgroups of all containers.
@@ -94,12 +97,17 @@ pub struct Door {
 
 impl Cgroup {
     /// Makes the cgroup `id` and sets the limits. What the host does not let us limit is in the list.
-    pub fn create(id: &str, limits: &Limits, trace: &mut Trace) -> (Cgroup, Vec<NotInForce>) {
+    /// `hierarchies` are those of [`hierarchies()`].
+    pub fn create(
+        hierarchies: &[Hierarchy],
+        id: &str,
+        limits: &Limits,
+        trace: &mut Trace,
+    ) -> (Cgroup, Vec<NotInForce>) {
         let mut cgroup = Cgroup::default();
         let mut not_in_force = Vec::new();
-        let hierarchies = hierarchies().unwrap_or_default();
         for setting in limits.settings() {
-            if let Err(error) = cgroup.set(&hierarchies, id, &setting, trace) {
+            if let Err(error) = cgroup.set(hierarchies, id, &setting, trace) {
                 not_in_force.push(NotInForce::new(setting.limit, &error));
             }
         }
@@ -129,13 +137,23 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// The cgroup `id` as an earlier process left it, with the directories that are still there.
-    pub fn find(id: &str) -> Cgroup {
+    /// The cgroup `id` as an earlier process left it, with the directories that are still there: where we
+    /// would make them, where root would, and in `also`, the [`parents`] that the earlier one had.
+    pub fn find(id: &str, also: &[PathBuf]) -> Cgroup {
         let hierarchies = hierarchies().unwrap_or_default();
-        let dirs = hierarchies.iter().map(|h| Dir::of(h, id));
-        Cgroup {
-            dirs: dirs.filter(|dir| dir.path.is_dir()).collect(),
+        let mut cgroup = Cgroup::default();
+        for hierarchy in &hierarchies {
+            let roots = hierarchy.mount_point.join(PARENT);
+            let also = also.iter().filter(|dir| is_parent(dir, hierarchy));
+            for parent in [&roots, &hierarchy.parent()].into_iter().chain(also) {
+                let dir = Dir::of(hierarchy, parent, id);
+                let known = cgroup.dirs().any(|known| known == dir.path);
+                if !known && dir.path.is_dir() {
+                    cgroup.dirs.push(dir);
+                }
+            }
         }
+        cgroup
     }
 
     /// The directories, for people and tests to look into.
@@ -184,19 +202,20 @@ impl Cgroup {
             .hint("/proc/cgroups shows what the kernel has; it may be switched off on its command line (cgroup_disable=, or cgroup_enable=memory on a Raspberry Pi)"));
         };
         if hierarchy.version == Version::V2 {
-            hierarchy.enable_below(setting.controller, &hierarchy.mount_point, trace)?;
+            hierarchy.enable_below(setting.controller, &hierarchy.base, trace)?;
         }
         let dir = self.dir_in(hierarchy, id, trace)?;
         if hierarchy.version == Version::V2 {
-            let parent = dir.parent().expect("it is below PARENT");
-            hierarchy.enable_below(setting.controller, parent, trace)?;
+            hierarchy.enable_below(setting.controller, &hierarchy.parent(), trace)?;
         }
         Ok((dir, hierarchy.version))
     }
 
     /// The directory of the cgroup in a hierarchy, made if it is missing.
     fn dir_in(&mut self, hierarchy: &Hierarchy, id: &str, trace: &mut Trace) -> Result<PathBuf> {
-        let Dir { path: dir, .. } = Dir::of(hierarchy, id);
+        let parent = hierarchy.parent();
+        let dir = parent.join(id);
+        let refused = |error| no_permission(error, hierarchy.version);
         if self.dirs().any(|known| known == dir) {
             return Ok(dir);
         }
@@ -210,19 +229,17 @@ impl Cgroup {
             match make(&dir) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => break,
                 // No parent yet, or another container has just ended and taken it along.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    match make(&hierarchy.mount_point.join(PARENT)) {
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                        made => made.context(cannot).map_err(no_permission)?,
-                    }
-                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match make(&parent) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    made => made.context(cannot).map_err(refused)?,
+                },
                 made => {
-                    made.context(cannot).map_err(no_permission)?;
+                    made.context(cannot).map_err(refused)?;
                     break;
                 }
             }
         }
-        self.dirs.push(Dir::of(hierarchy, id));
+        self.dirs.push(Dir::of(hierarchy, &parent, id));
         Ok(dir)
     }
 
@@ -313,13 +330,29 @@ impl Dir {
         self.controllers.split(',').any(|other| other == controller)
     }
 
-    fn of(hierarchy: &Hierarchy, id: &str) -> Dir {
+    fn of(hierarchy: &Hierarchy, parent: &Path, id: &str) -> Dir {
         Dir {
             version: hierarchy.version,
             controllers: hierarchy.controllers.join(","),
-            path: hierarchy.mount_point.join(PARENT).join(id),
+            path: parent.join(id),
         }
     }
+}
+
+/// Where [`Cgroup::create`] makes directories, but for the roots of the trees, which every later command
+/// looks into anyway: to be recorded, because a later command may be in another cgroup.
+pub fn parents(hierarchies: &[Hierarchy]) -> Vec<PathBuf> {
+    let delegated = hierarchies.iter().filter(|h| h.base != h.mount_point);
+    delegated.map(Hierarchy::parent).collect()
+}
+
+/// Could that be one of ours in this tree? It is from a record, which whoever owns the store may have
+/// written: what is not called as ours are is not touched.
+fn is_parent(dir: &Path, hierarchy: &Hierarchy) -> bool {
+    let plain = |part: Component| matches!(part, Component::RootDir | Component::Normal(_));
+    dir.starts_with(&hierarchy.mount_point)
+        && dir.file_name() == Some(PARENT.as_ref())
+        && dir.components().all(plain)
 }
 
 /// One write(2), whose result is the kernel's verdict on the value: a buffered writer would only learn of
@@ -409,6 +442,28 @@ mod tests {
         let dirs = vec![dir(Version::V1, "pids"), dir(Version::V2, "memory")];
         fs::write(dirs[0].path.join("tasks"), "").unwrap(); // v2 has no such file
         Cgroup { dirs }
+    }
+
+    #[test]
+    fn a_recorded_parent_is_one_of_ours_or_none() {
+        let tree = Hierarchy {
+            version: Version::V2,
+            mount_point: "/cg".into(),
+            root: "/".into(),
+            controllers: Vec::new(),
+            base: "/cg".into(),
+        };
+        let is_parent = |dir: &str| is_parent(Path::new(dir), &tree);
+        assert!(is_parent("/cg/user.slice/minirun") && is_parent("/cg/minirun"));
+        for other in [
+            "/cg/system.slice",
+            "/cg/../etc/minirun",
+            "/etc/minirun",
+            "cg/minirun",
+            "/",
+        ] {
+            assert!(!is_parent(other), "{other}");
+        }
     }
 
     #[test]

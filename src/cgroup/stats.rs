@@ -8,7 +8,6 @@
 
 use super::Cgroup;
 use crate::Result;
-use crate::pause::cgroup_of;
 use crate::processes::{self, Process};
 use crate::record::Record;
 use serde::Serialize;
@@ -45,7 +44,7 @@ impl Stats {
     /// If it does not run.
     pub fn of(record: &Record) -> Result<Stats> {
         let processes = processes::of(record)?;
-        let mut stats = cgroup_of(record).stats();
+        let mut stats = record.cgroup().stats();
         stats.fill_in(&processes);
         Ok(stats)
     }

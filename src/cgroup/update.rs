@@ -1,7 +1,7 @@
 //! Changing the limits of a running container. Lesson: 4, cgroups.
 
 use super::limits::{Changes, Limits, Setting};
-use super::{Cgroup, Hierarchy, Version, hierarchies, no_swap_accounting, write_once};
+use super::{Cgroup, Hierarchy, Version, hierarchies, is_parent, no_swap_accounting, write_once};
 use crate::explain::{Answers, Trace};
 use crate::record::NotInForce;
 use crate::units::format_size;
@@ -28,7 +28,8 @@ impl Undo {
 }
 
 impl Cgroup {
-    /// Changes limits of the running container whose cgroup is `id` to those in `limits`: all of them, or none.
+    /// Changes limits of a running container to those in `limits`: all of them, or none. Its cgroup is called
+    /// `id`, and is in `parents`, as [`Cgroup::find`] takes them: not where a new one of ours would be.
     /// A limit that it did not have so far holds for what it uses from now on: memory that it has already
     /// stays uncounted.
     ///
@@ -37,9 +38,19 @@ impl Cgroup {
     ///
     /// # Errors
     /// If a limit cannot be set, also because the container uses more memory already.
-    pub fn update(id: &str, limits: &Limits, changes: &Changes) -> Result<(Undo, Vec<NotInForce>)> {
-        let mut cgroup = Cgroup::find(id);
-        let hierarchies = hierarchies()?;
+    pub fn update(
+        id: &str,
+        parents: &[PathBuf],
+        limits: &Limits,
+        changes: &Changes,
+    ) -> Result<(Undo, Vec<NotInForce>)> {
+        let mut hierarchies = hierarchies()?;
+        for hierarchy in &mut hierarchies {
+            let mut recorded = parents.iter().filter(|dir| is_parent(dir, hierarchy));
+            let base = recorded.next().and_then(|dir| dir.parent());
+            hierarchy.base = base.unwrap_or(&hierarchy.mount_point).to_owned();
+        }
+        let mut cgroup = Cgroup::find(id, parents);
         let mut undo = Undo::default();
         let mut not_in_force = Vec::new();
         for setting in cgroup.in_order(limits.changed(changes)) {

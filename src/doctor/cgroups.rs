@@ -2,18 +2,16 @@
 //! is delegated to an ordinary user.
 
 use super::{Finding, Verdict, trial_id};
-use crate::Result;
 use crate::cgroup::{Cgroup, Hierarchy, Limits, Version, hierarchies};
 use crate::explain::Trace;
+use crate::{Error, Result};
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access, geteuid};
-use std::fs;
-use std::path::{Path, PathBuf};
+use nix::unistd::geteuid;
 
 pub fn checks() -> Vec<Finding> {
     let hierarchies = hierarchies().unwrap_or_default();
     let mut found = vec![layout(&hierarchies)];
-    let limits = limits();
+    let limits = limits(&hierarchies);
     let limits_work = limits.iter().any(|limit| limit.verdict == Verdict::Ok);
     found.extend(limits);
     found.push(freezer(&hierarchies));
@@ -50,7 +48,7 @@ fn layout(hierarchies: &[Hierarchy]) -> Finding {
 }
 
 /// The limits that minirun sets, one at a time.
-fn limits() -> Vec<Finding> {
+fn limits(hierarchies: &[Hierarchy]) -> Vec<Finding> {
     let none = Limits {
         memory: None,
         memory_swap: None,
@@ -59,7 +57,8 @@ fn limits() -> Vec<Finding> {
     };
     let memory = Some(64 << 20);
     let tried = |what, limit: &str, option: &str, limits: Limits| {
-        let (cgroup, not_in_force) = Cgroup::create(&trial_id(), &limits, &mut Trace::off());
+        let (cgroup, not_in_force) =
+            Cgroup::create(hierarchies, &trial_id(), &limits, &mut Trace::off());
         cgroup.remove().ok(); // what cannot be removed is listed among the leftovers
         let Some(failed) = not_in_force.into_iter().find(|l| l.limit == limit) else {
             return Finding::new(what, Verdict::Ok, format!("{option} works"));
@@ -194,66 +193,24 @@ fn rights_of_root(limits_work: bool) -> Finding {
     }
 }
 
-/// Where an ordinary user may make cgroups, below the one that he is in.
+/// Where an ordinary user may make cgroups.
 fn delegation(hierarchies: &[Hierarchy]) -> Finding {
-    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = hierarchies
-        .iter()
-        .filter_map(|h| own_directory(h, &membership));
-    let ours: Vec<String> = own
-        .filter(|dir| may_make_cgroups(dir))
-        .map(|dir| dir.display().to_string())
-        .collect();
-    match ours.is_empty() {
-        false => Finding::new(DELEGATION, Verdict::Ok, "cgroups can be made without root")
+    let (mut ours, mut refused) = (Vec::new(), Vec::new());
+    for hierarchy in hierarchies {
+        match in_tree(hierarchy, |_| Ok(())) {
+            Ok(()) => ours.push(hierarchy.base.display().to_string()),
+            Err(error) => refused.push(error),
+        }
+    }
+    match (ours.is_empty(), refused.first().and_then(Error::hint_text)) {
+        (false, _) => Finding::new(DELEGATION, Verdict::Ok, "cgroups can be made without root")
             .detail(ours.join(", ")),
-        true => Finding::new(DELEGATION, Verdict::Missing, "without root, no limit is in force")
-            .detail("you may not make a cgroup below your own")
-            .fix("use sudo; or, with systemd and cgroup v2, `systemd-run --user --scope -p Delegate=yes minirun …`"),
-    }
-}
-
-/// The directory of the cgroup that we are in, cgroups(7), "/proc/pid/cgroup".
-fn own_directory(hierarchy: &Hierarchy, membership: &str) -> Option<PathBuf> {
-    let path = membership.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        let same = match hierarchy.version {
-            Version::V2 => controllers.is_empty(),
-            Version::V1 => controllers.split(',').any(|c| hierarchy.has(c)),
-        };
-        same.then_some(path)
-    })?;
-    let below = path.trim_start_matches('/');
-    Some(hierarchy.mount_point.join(below))
-}
-
-fn may_make_cgroups(dir: &Path) -> bool {
-    let v2 = dir.join("cgroup.subtree_control");
-    if v2.exists() && access(&v2, AccessFlags::W_OK).is_err() {
-        return false;
-    }
-    let new = dir.join(trial_id());
-    fs::create_dir(&new).is_ok() && fs::remove_dir(&new).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_own_cgroup_is_found_in_each_tree() {
-        let tree = |version, at: &str, controllers: &[&str]| Hierarchy {
-            version,
-            mount_point: at.into(),
-            controllers: controllers.iter().map(|c| (*c).to_owned()).collect(),
-        };
-        let text = "5:name=systemd:/\n4:cpuacct,cpu:/a:b\n0::/user.slice/me\n";
-        let own = |tree| own_directory(&tree, text);
-        let v1 = tree(Version::V1, "/c/cpu", &["cpu", "cpuacct"]);
-        assert_eq!(own(v1), Some("/c/cpu/a:b".into()));
-        let v2 = tree(Version::V2, "/c/u", &[]);
-        assert_eq!(own(v2), Some("/c/u/user.slice/me".into()));
-        assert_eq!(own(tree(Version::V1, "/c/m", &["memory"])), None);
+        (true, fix) => Finding::new(
+            DELEGATION,
+            Verdict::Missing,
+            "without root, no limit is in force",
+        )
+        .detail("you may not make cgroups")
+        .fix(fix.unwrap_or("use sudo")),
     }
 }

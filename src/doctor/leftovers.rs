@@ -142,9 +142,13 @@ fn builds(store: &Store, records: &[Record]) -> Vec<Leftover> {
 
 /// The empty cgroups that no running container of this store has.
 fn cgroups(store: &Store, records: &[Record]) -> Vec<Leftover> {
-    let parents = hierarchies().unwrap_or_default().into_iter();
-    let parents = parents.map(|h| h.mount_point.join(cgroup::PARENT));
-    let all = parents.flat_map(|parent| entries(&parent));
+    let hierarchies = hierarchies().unwrap_or_default();
+    let roots = hierarchies.iter();
+    let mut parents: BTreeSet<PathBuf> =
+        roots.map(|h| h.mount_point.join(cgroup::PARENT)).collect();
+    parents.extend(cgroup::parents(&hierarchies));
+    parents.extend(records.iter().flat_map(|record| record.cgroups_in.clone()));
+    let all = parents.iter().flat_map(|parent| entries(parent));
     all.filter(|dir| dir.is_dir() && is_ours(dir) && is_empty(dir))
         .filter(|dir| {
             let id = file_name(dir);

@@ -98,7 +98,7 @@ fn explained(finding: Finding, root: &Path, limit: &str) -> Finding {
             .detail(detail)
             .fix(format!("as root: `sysctl user.{limit}=10000`"));
     }
-    match Restriction::of_host(root).filter(|_| !geteuid().is_root()) {
+    match Restriction::of_host(root).find(|_| !geteuid().is_root()) {
         Some(known) => {
             let detail = format!("{}: {}", finding.detail, known.what());
             finding
@@ -133,7 +133,7 @@ fn user(root: &Path) -> Finding {
         ),
         false => Finding::new(what, Verdict::Missing, "only root can run containers"),
     };
-    match Restriction::of_host(root) {
+    match Restriction::of_host(root).next() {
         Some(known) => finding
             .detail(format!("{why}: {}", known.what()))
             .fix(format!("use sudo, or {}", known.fix())),

@@ -13,7 +13,7 @@ impl Explain for Step {
         match self {
             Step::DieWithParent => vec![
                 "prctl(PR_SET_PDEATHSIG, SIGKILL)".into(),
-                "recvfrom(N, MSG_PEEK|MSG_DONTWAIT)".into(),
+                "poll([{fd=N, events=0}], 1, 0)".into(),
             ],
             Step::AwaitIdMaps => vec![r#"recvfrom(N, "G", 1)"#.into()],
             Step::JoinCgroups(tasks) => {
@@ -67,11 +67,12 @@ impl Explain for Step {
             Step::User(user) => become_user(user),
             Step::NoNewPrivileges => vec!["prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)".into()],
             Step::Init(_) => vec![
-                "rt_sigprocmask(SIG_SETMASK, ~[], NULL, 8)".into(),
+                "rt_sigprocmask(SIG_SETMASK, ~[RTMIN RT_1], NULL, 8)".into(),
                 "prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)".into(),
                 "clone(SIGCHLD)".into(),
                 "setpgid(0, 0)".into(),
-                "ioctl(0, TIOCSPGRP, [getpid()])".into(),
+                "getpid()".into(),
+                "ioctl(0, TIOCSPGRP, [N])".into(),
             ],
             Step::DefaultSignals => vec![
                 "rt_sigprocmask(SIG_SETMASK, [], NULL, 8)".into(),

@@ -41,7 +41,8 @@ pub fn split(line: &Line, ours: &CommandLine) -> nix::Result<()> {
 fn lead_the_terminal(line: &Line) -> nix::Result<()> {
     let ourselves = Pid::from_raw(0);
     line.call(|| setpgid(ourselves, ourselves))?;
-    match line.call(sys::take_foreground) {
+    let group = line.call(|| Ok(Pid::this()))?;
+    match line.call(|| sys::set_foreground(group.as_raw())) {
         Err(Errno::ENOTTY | Errno::EBADF | Errno::ENXIO | Errno::EINVAL) => Ok(()),
         result => result,
     }

@@ -12,6 +12,7 @@
 
 use crate::{Context, Error, Result, sys};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, socketpair,
 };
@@ -132,10 +133,14 @@ fn await_byte(socket: BorrowedFd) -> nix::Result<()> {
     }
 }
 
-/// Child: is the parent dead?
+/// Child: is the parent dead? Not by a read: its `G` may still be there to be read.
 pub fn is_closed(line: &Line) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    line.call(|| recv(line.socket.as_raw_fd(), &mut [0], flags)) == Ok(0)
+    let mut fds = [PollFd::new(line.socket, PollFlags::empty())];
+    let polled = line.call(|| poll(&mut fds, PollTimeout::ZERO));
+    polled.is_ok()
+        && fds[0]
+            .revents()
+            .is_some_and(|found| found.contains(PollFlags::POLLHUP))
 }
 
 /// Child: hands the terminal's master over.
@@ -196,5 +201,20 @@ fn called(numbers: &[u8]) -> Called {
             .map(|errno| Errno::from_raw(errno as i32)),
         began: Duration::from_nanos(long(8)),
         took: Duration::from_nanos(long(16)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_parent_is_noticed_even_if_it_has_said_go() {
+        let (ours, childs) = pair().unwrap();
+        let line = Line::new(childs.as_fd(), None);
+        send_go(&ours).unwrap();
+        assert!(!is_closed(&line));
+        drop(ours);
+        assert!(is_closed(&line));
     }
 }

@@ -29,11 +29,12 @@ mod step;
 mod taken;
 mod words;
 
-pub use plan::{JoinSpec, Plan, Spec, Streams, plan, plan_to_join};
+pub use plan::{JoinSpec, Plan, Spec, Streams, plan, plan_to_join, plan_with_ids};
 pub(crate) use step::Step;
 pub use step::User;
 
 use crate::explain::{Action, Answers, Explain, Process, Trace};
+use crate::idmap::IdMaps;
 use crate::{Context, Error, Result, hints, namespace, sys};
 use line::{Line, Message};
 use nix::errno::Errno;
@@ -52,11 +53,32 @@ pub struct Launched {
     pub terminal: Option<OwnedFd>,
 }
 
+/// Why a launch failed.
+pub enum Failure {
+    /// The ids of its user namespace could not be mapped: with other ids it may succeed.
+    Ids(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Other(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (Failure::Ids(error) | Failure::Other(error)) = failure;
+        error
+    }
+}
+
 /// Launches a container; returns once its program runs.
 ///
 /// # Errors
 /// If a step fails: which one, and why. The child has ended then, and been waited for.
-pub fn launch(plan: &Plan, trace: &mut Trace) -> Result<Launched> {
+pub fn launch(plan: &Plan, trace: &mut Trace) -> Result<Launched, Failure> {
     let (ours, childs) = line::pair()?;
     let flags = new_namespaces(plan);
     if let Some(container) = &plan.existing {
@@ -73,32 +95,38 @@ pub fn launch(plan: &Plan, trace: &mut Trace) -> Result<Launched> {
         // ends by exec or exit_now.
         #[allow(unsafe_code)]
         let clone = || match unsafe { sys::clone3(flags, born_in.map(AsFd::as_fd)) }? {
-            sys::Clone::Child => child(plan, &Line::new(childs.as_fd(), clock)),
-            sys::Clone::Parent { pid, pidfd } => Ok(Some((pid, pidfd))),
+            sys::Clone::Child => {
+                drop(ours); // or the child would hold its own line open, and never see the parent's end
+                child(plan, &Line::new(childs.as_fd(), clock))
+            }
+            sys::Clone::Parent { pid, pidfd } => Ok(Some((pid, pidfd, ours))),
         };
         calls.call(clone)
     });
-    let (pid, pidfd) = match cloned {
+    let (pid, pidfd, ours) = match cloned {
         Ok(Some(born)) => born,
-        Ok(None) => return Err(Error::new("a rehearsal has no child")),
-        Err(error) => return Err(cannot_clone(plan, errno_of(&error))),
+        Ok(None) => return Err(Error::new("a rehearsal has no child").into()),
+        Err(error) => return Err(cannot_clone(plan, errno_of(&error)).into()),
     };
     drop(childs); // so that the end of the child is the end of the line
-    let told = match plan.namespaces.user && plan.existing.is_none() {
-        true => map_and_go(pid, &ours, trace),
-        false => Ok(()),
+    let told = match &plan.ids {
+        Some(ids) if plan.existing.is_none() => map_and_go(ids, pid, &ours, trace),
+        _ => Ok(()),
     };
-    match told.and_then(|()| hear(plan, pid, &ours, trace)) {
+    match told.and_then(|()| Ok(hear(plan, pid, &ours, trace)?)) {
         Ok(terminal) => Ok(Launched {
             pid,
             pidfd,
             terminal,
         }),
-        Err(error) => {
-            drop(ours); // a child that still waits sees it and ends
+        Err(failure) => {
             sys::pidfd_send_signal(pidfd.as_fd(), nix::sys::signal::Signal::SIGKILL).ok();
+            if let Failure::Ids(_) = failure {
+                hear(plan, pid, &ours, trace).ok(); // what it told before
+            }
+            drop(ours); // a child that still waits sees it and ends
             waitpid(pid, None).ok();
-            Err(error)
+            Err(failure)
         }
     }
 }
@@ -114,8 +142,8 @@ pub fn rehearse(plan: &Plan, trace: &mut Trace) -> Result<()> {
         let calls = vec![(None, None); step.calls().len()];
         let began = trace.now();
         trace.record(Process::Container, None, step, calls, began);
-        if let Step::AwaitIdMaps = step {
-            namespace::map_ourselves_to_root("PID", trace)?;
+        if let (Step::AwaitIdMaps, Some(ids)) = (step, &plan.ids) {
+            ids.write("PID", trace)?;
             trace.act(&Action::Go, untimed).ok();
         }
     }
@@ -142,11 +170,10 @@ fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
-fn map_and_go(pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<()> {
-    namespace::map_ourselves_to_root(pid, trace)?;
-    trace
-        .act(&Action::Go, |calls| calls.call(|| Ok(line::send_go(line)?)))
-        .context(|| "cannot reach the child process")
+fn map_and_go(ids: &IdMaps, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<(), Failure> {
+    ids.write(pid, trace).map_err(Failure::Ids)?;
+    let gone = trace.act(&Action::Go, |calls| calls.call(|| Ok(line::send_go(line)?)));
+    Ok(gone.context(|| "cannot reach the child process")?)
 }
 
 /// The child's whole life until exec.
@@ -194,8 +221,12 @@ fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
         return Error::new("the child process named a step that is not in the plan");
     };
     let error = Error::os(format!("cannot {step} in the container"), errno);
-    let error = match hints::for_step(step, errno, plan.namespaces.user) {
+    let in_user_namespace = plan.ids.is_some();
+    // The first two that take a capability: where the host allows user namespaces and nothing in them.
+    let takes_capability = matches!(step, Step::NewCgroupNamespace | Step::PrivateMounts);
+    let error = match hints::for_step(step, errno, in_user_namespace) {
         Some(hint) => error.hint(hint),
+        None if in_user_namespace && takes_capability => namespace::restricted(error),
         None => error,
     };
     match (step, errno) {
@@ -212,9 +243,9 @@ fn cannot_clone(plan: &Plan, errno: Errno) -> Error {
     );
     match errno {
         Errno::ENOSYS => error.hint("minirun needs Linux 5.12 or newer; a sandbox around it may also hide clone3: see `minirun doctor`"),
-        _ if plan.namespaces.user => namespace::restricted(error),
+        _ if plan.ids.is_some() => namespace::restricted(error),
         Errno::EPERM => error.hint("root lacks CAP_SYS_ADMIN here: is this inside a container? Start that one privileged, or run minirun as an ordinary user"),
-        Errno::ENOSPC => error.hint("a limit in /proc/sys/user (max_pid_namespaces, max_mnt_namespaces, …) is reached: `minirun doctor` says which"),
+        Errno::ENOSPC => error.hint(namespace::A_LIMIT_IS_REACHED),
         _ => error,
     }
 }

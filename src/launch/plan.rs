@@ -3,6 +3,7 @@
 
 use super::step::{Exec, Joined, Mount, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Door, Join, View};
+use crate::idmap::IdMaps;
 use crate::namespace::Namespaces;
 use crate::sys::{CStringArray, CommandLine};
 use crate::user::Account;
@@ -37,6 +38,8 @@ pub struct Spec<'a> {
     pub namespaces: Namespaces,
     /// What its standard streams are.
     pub streams: Streams,
+    /// The ids of its user namespace, if that is new.
+    pub ids: Option<&'a IdMaps>,
     /// What of its cgroup the container sees under /sys/fs/cgroup.
     pub cgroup_view: View,
     /// How it gets into its cgroup.
@@ -55,11 +58,28 @@ pub enum Streams {
     Piped([OwnedFd; 3]),
 }
 
+impl Streams {
+    /// The same streams, for a second launch.
+    ///
+    /// # Errors
+    /// If their descriptors cannot be copied.
+    pub fn try_clone(&self) -> Result<Streams> {
+        let copy = |fd: &OwnedFd| fd.try_clone().context(|| "cannot copy a descriptor");
+        Ok(match self {
+            Streams::Ours => Streams::Ours,
+            Streams::Terminal(size) => Streams::Terminal(*size),
+            Streams::Piped([a, b, c]) => Streams::Piped([copy(a)?, copy(b)?, copy(c)?]),
+        })
+    }
+}
+
 /// What clone3 is told, and what the child then does, in order.
 pub struct Plan {
     pub(super) namespaces: Namespaces,
     /// The container whose namespaces the child is to be in, instead of new ones.
     pub(super) existing: Option<Existing>,
+    /// The ids of its user namespace, new or not.
+    pub(super) ids: Option<IdMaps>,
     /// The cgroup v2 directory to be born in.
     pub(super) born_in: Option<Door>,
     pub(super) steps: Vec<Step>,
@@ -115,16 +135,20 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     steps.push(Step::EnterRoot(root));
     steps.push(Step::Umask(Mode::empty()));
     steps.push(mount(c"proc", "proc", MsFlags::MS_NODEV | NO_PROGRAMS, "")?);
-    add_dev(&mut steps, in_user_namespace)?;
+    let has_tty_group = spec
+        .ids
+        .is_none_or(|ids| ids.groups.outside(TTY_GROUP).is_some());
+    add_dev(&mut steps, in_user_namespace, has_tty_group)?;
     let tmp = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     steps.push(mount(c"tmpfs", "tmp", tmp, "mode=1777")?);
-    if in_user_namespace && !spec.namespaces.network {
+    let hosts_sys = in_user_namespace && !spec.namespaces.network;
+    if hosts_sys {
         steps.push(Step::BindSys);
     } else {
         let flags = MsFlags::MS_NODEV | MsFlags::MS_RDONLY | NO_PROGRAMS;
         steps.push(mount(c"sysfs", "sys", flags, "")?);
-        add_cgroup_view(&mut steps, &spec.cgroup_view)?;
     }
+    add_cgroup_view(&mut steps, &spec.cgroup_view, hosts_sys)?;
     for volume in spec.volumes {
         let destination = volume.destination.strip_prefix("/");
         let destination = destination.unwrap_or(&volume.destination);
@@ -152,7 +176,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     if spec.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
-    add_user(&mut steps, spec.account, in_user_namespace);
+    add_user(&mut steps, spec.account, spec.ids);
     if spec.init {
         let ours = CommandLine::ours();
         let ours = ours.ok_or_else(|| Error::new("cannot read /proc/self/stat"))?;
@@ -161,6 +185,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     add_program(&mut steps, spec.args, spec.env)?;
     Ok(Plan {
         namespaces: spec.namespaces,
+        ids: spec.ids.cloned(),
         existing: None,
         born_in,
         steps,
@@ -171,6 +196,8 @@ pub fn plan(spec: Spec) -> Result<Plan> {
 pub struct JoinSpec<'a> {
     /// Process 1 of the container.
     pub process_1: OwnedFd,
+    /// The ids of its user namespace, if it has one of its own.
+    pub ids: Option<&'a IdMaps>,
     /// Which of its namespaces are its own, besides those that always are.
     pub namespaces: Namespaces,
     /// The program and its arguments.
@@ -199,7 +226,6 @@ pub struct Existing {
 /// # Errors
 /// As [`plan`], and if the descriptors of the process cannot be copied.
 pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
-    let in_user_namespace = spec.namespaces.user;
     let mut steps = vec![Step::DieWithParent];
     let Join { born_in, tasks } = spec.join;
     if !tasks.is_empty() {
@@ -217,10 +243,11 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
         ancestors: Vec::new(),
         path: c_string(spec.workdir.as_os_str().as_bytes())?,
     }));
-    add_user(&mut steps, spec.account, in_user_namespace);
+    add_user(&mut steps, spec.account, spec.ids);
     add_program(&mut steps, spec.args, spec.env)?;
     Ok(Plan {
         namespaces: spec.namespaces,
+        ids: spec.ids.cloned(),
         existing: Some(Existing {
             process_1: spec.process_1,
         }),
@@ -251,10 +278,10 @@ fn add_streams(steps: &mut Vec<Step>, streams: Streams, account: &Account) {
 }
 
 /// Who the program is.
-fn add_user(steps: &mut Vec<Step>, account: &Account, in_user_namespace: bool) {
+fn add_user(steps: &mut Vec<Step>, account: &Account, ids: Option<&IdMaps>) {
     let groups = account.user.groups.clone();
     steps.push(Step::User(User {
-        groups: groups.filter(|_| !in_user_namespace),
+        groups: groups.filter(|_| ids.is_none_or(|ids| ids.set_groups)),
         ..account.user.clone()
     }));
     if account.user.uid != 0 {
@@ -271,12 +298,39 @@ fn add_program(steps: &mut Vec<Step>, args: &[String], env: Vec<String>) -> Resu
     Ok(())
 }
 
+/// The plan for a program of the host that is root over ids of ours: nothing but a user namespace.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with_ids(ids: &IdMaps, args: &[String]) -> Result<Plan> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    Ok(Plan {
+        namespaces: Namespaces {
+            network: false,
+            user: true,
+        },
+        ids: Some(ids.clone()),
+        existing: None,
+        born_in: None,
+        steps: vec![
+            Step::DieWithParent,
+            Step::AwaitIdMaps,
+            Step::DefaultSignals,
+            Step::CloseFiles,
+            Step::Exec(exec(args, vec![format!("PATH={path}")])?),
+        ],
+    })
+}
+
+/// `tty`, everywhere. A user namespace with one mapped group does not have it.
+const TTY_GROUP: u32 = 5;
+
 /// For filesystems that hold no programs.
 const NO_PROGRAMS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC);
 
 /// A /dev with what every program may expect, and nothing of the host's hardware: the devices and links
 /// that the OCI runtime specification asks for (config-linux.md, "Default Devices").
-fn add_dev(steps: &mut Vec<Step>, in_user_namespace: bool) -> Result<()> {
+fn add_dev(steps: &mut Vec<Step>, in_user_namespace: bool, has_tty_group: bool) -> Result<()> {
     let dev = MsFlags::MS_NOSUID | MsFlags::MS_STRICTATIME;
     steps.push(mount(c"tmpfs", "dev", dev, "mode=755,size=64k")?);
     for (path, host, major, minor) in [
@@ -297,10 +351,9 @@ fn add_dev(steps: &mut Vec<Step>, in_user_namespace: bool) -> Result<()> {
     steps.push(Step::Link(c"dev/stdout", c"/proc/self/fd/1"));
     steps.push(Step::Link(c"dev/stderr", c"/proc/self/fd/2"));
     steps.push(Step::Link(c"dev/ptmx", c"pts/ptmx"));
-    // Group 5 is `tty` everywhere; a user namespace with one mapped group does not have it.
-    let pts = match in_user_namespace {
-        true => "newinstance,ptmxmode=0666,mode=0620",
-        false => "newinstance,ptmxmode=0666,mode=0620,gid=5",
+    let pts = match has_tty_group {
+        true => "newinstance,ptmxmode=0666,mode=0620,gid=5",
+        false => "newinstance,ptmxmode=0666,mode=0620",
     };
     let no_devices = MsFlags::MS_NODEV | NO_PROGRAMS;
     for (kind, path, flags, options) in [
@@ -316,8 +369,12 @@ fn add_dev(steps: &mut Vec<Step>, in_user_namespace: bool) -> Result<()> {
 
 /// The container's own cgroup under /sys/fs/cgroup, read-only, so that programs inside can read their
 /// limits.
-fn add_cgroup_view(steps: &mut Vec<Step>, view: &View) -> Result<()> {
+fn add_cgroup_view(steps: &mut Vec<Step>, view: &View, hosts_sys: bool) -> Result<()> {
     let flags = MsFlags::MS_NODEV | MsFlags::MS_RDONLY | NO_PROGRAMS;
+    if hosts_sys && *view == View::V2 {
+        // mount(2) refuses a filesystem right on top of itself (EBUSY), as the host's would be.
+        steps.push(mount(c"tmpfs", "sys/fs/cgroup", flags, "size=4k")?);
+    }
     match view {
         View::None => {}
         View::V2 => steps.push(mount(c"cgroup2", "sys/fs/cgroup", flags, "")?),

@@ -71,14 +71,14 @@ impl Taken {
     }
 
     /// The child runs its program, by the call that was announced last. How long that took nobody can tell,
-    /// because the child that made it is gone. Returns whether there was such an announcement: a child that the
-    /// kernel killed before makes none.
+    /// because the child that made it is gone. Returns whether there was such an announcement: a child that was
+    /// killed before makes none.
     pub fn end_by_exec(&mut self, plan: &Plan, trace: &mut Trace) -> bool {
         let announced = self.step == plan.steps.len() - 1;
         if announced {
             self.answers.push((None, None));
-            self.end(plan, trace);
         }
+        self.end(plan, trace);
         announced
     }
 }

@@ -8,8 +8,12 @@
 
 use super::output;
 use crate::error::{Context, Result};
+use crate::explain::Trace;
+use crate::idmap::IdMaps;
+use crate::launch;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::wait::{WaitStatus, waitpid};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
@@ -179,10 +183,26 @@ fn remove(directory: &Path) -> io::Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             allow_removal(directory);
-            fs::remove_dir_all(directory)
+            match fs::remove_dir_all(directory) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    remove_with_ids(directory).ok_or(error)
+                }
+                removed => removed,
+            }
         }
         removed => removed,
     }
+}
+
+/// `rm -rf` as root over our subordinate ids: what a container has written as another of its users is not
+/// ours to remove.
+fn remove_with_ids(directory: &Path) -> Option<()> {
+    let ids = IdMaps::for_us().filter(IdMaps::need_helpers)?;
+    let args = ["rm", "-rf", "--", directory.to_str()?].map(str::to_owned);
+    let plan = launch::plan_with_ids(&ids, &args).ok()?;
+    let removing = launch::launch(&plan, &mut Trace::off()).ok()?;
+    let ended = waitpid(removing.pid, None);
+    (ended == Ok(WaitStatus::Exited(removing.pid, 0))).then_some(())
 }
 
 fn allow_removal(directory: &Path) {

@@ -8,8 +8,9 @@ use crate::common::{Outcome, as_nobody, is_root, need_program, program, skip};
 use crate::narration::on_a_terminal;
 use crate::tests;
 use serde_json::{Value, json};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -423,21 +424,32 @@ fn further_ids_need_ranges_and_both_helpers() -> Outcome {
     };
     let ranges = "adam:100000:5\n65534:200000:1000\n";
     let (verdict, detail) = with(ranges, "$PATH");
-    assert_eq!((&*verdict, &*detail), ("ok", "1000 ids from 200000"));
+    assert_eq!(
+        (&*verdict, &*detail),
+        ("ok", "0→65534, 1-1000→200000-200999 (inside→outside)")
+    );
     let (verdict, detail) = with("adam:100000:5\n", "$PATH");
     assert_eq!(verdict, "limited");
-    assert!(detail.contains("no range in /etc/subuid"), "{detail}");
+    assert!(
+        detail.contains("no ids are given to you in /etc/subuid"),
+        "{detail}"
+    );
     // A PATH with sh in it and nothing else.
     let bin = home.beside("bin");
     fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink("/bin/sh", bin.join("sh")).unwrap();
     let (verdict, detail) = with(ranges, bin.to_str().unwrap());
     assert_eq!(verdict, "limited");
-    assert!(
-        detail.starts_with("newuidmap and newgidmap do not"),
-        "{detail}"
-    );
-    assert!(detail.contains("ENOENT"), "{detail}");
+    assert_eq!(detail, "newuidmap and newgidmap are not in PATH");
+    // Two that refuse.
+    for name in ["newuidmap", "newgidmap"] {
+        let script = "#!/bin/sh\necho no, not for you >&2; exit 1\n";
+        fs::write(bin.join(name), script).unwrap();
+        fs::set_permissions(bin.join(name), Permissions::from_mode(0o755)).unwrap();
+    }
+    let (verdict, detail) = with(ranges, bin.to_str().unwrap());
+    assert_eq!(verdict, "limited");
+    assert!(detail.contains("no, not for you"), "{detail}");
     Ok(())
 }
 

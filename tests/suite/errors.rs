@@ -704,7 +704,7 @@ fn pid_namespaces_that_are_forbidden() -> Outcome {
         .current_dir("/");
     insta::assert_snapshot!(home.shown(as_nobody(&mut unshare)), @"
     error: cannot create the container's namespaces with clone3: ENOSPC: No space left on device
-    hint: a limit in /proc/sys/user (max_pid_namespaces, max_mnt_namespaces, …) is reached: `minirun doctor` says which
+    hint: a limit in /proc/sys/user (max_user_namespaces, max_pid_namespaces, max_mnt_namespaces, …) is reached: `minirun doctor` says which
     [125]
     ");
     Ok(())

@@ -1,11 +1,13 @@
 //! `--explain` and `minirun explain`: strace(1) saw the same system calls, in the same order, and no others.
 
 use crate::common::home::{Home, UNLIMITED, bare_root, cgroups_with, root_home, rootfs, run};
+use crate::common::runtime::Home as Mapped;
 use crate::common::{Outcome, Skip, as_nobody, need_program, program, skip};
 use crate::tests;
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 tests![
@@ -13,6 +15,9 @@ tests![
     strace_sees_the_mount_points_being_made,
     strace_sees_what_exec_explains,
     strace_sees_what_is_explained_to_an_ordinary_user,
+    strace_sees_what_is_explained_of_subordinate_ids,
+    a_rehearsal_runs_no_newuidmap,
+    a_newuidmap_that_fails_is_explained_and_what_comes_after,
     without_explain_the_child_makes_no_other_calls_and_sends_nothing,
     the_step_that_failed_is_the_last,
     a_rehearsal_is_the_launch_and_leaves_nothing_behind,
@@ -22,7 +27,8 @@ tests![
 ];
 
 /// Options that bring in each kind of step that root can take without a terminal.
-const EVERYTHING: [&str; 11] = [
+const EVERYTHING: [&str; 12] = [
+    "--init",
     "--network",
     "none",
     "--read-only",
@@ -119,8 +125,10 @@ fn parse(line: &str) -> Call {
         }
     }
     match name {
-        // What a peek may find is "G" or nothing: that is a matter of time.
-        "recvfrom" => texts.clear(),
+        // A signal mask of all signals: which of them the C library keeps for itself is its own affair.
+        "rt_sigprocmask" => constants.retain(|constant| constant.starts_with("SIG_")),
+        // fork(2) as the C library makes it.
+        "clone" => constants.retain(|constant| constant == "SIGCHLD"),
         // strace also shows the action before, and what the C library adds.
         "rt_sigaction" => constants.truncate(2),
         // strace does not know that the argument of TIOCGPTPEER is flags of open(2).
@@ -170,7 +178,17 @@ enum By {
     Nobody,
 }
 
-/// minirun under strace(1), which writes a file a process.
+/// strace(1), to be given a program: it writes a file a process.
+fn strace(home: &Home) -> Result<Command, Skip> {
+    need_program("strace")?;
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-ff", "-y", "-s", "4096", "-e", "signal=none", "-o"])
+        .arg(home.beside("strace"));
+    Ok(strace)
+}
+
+/// minirun under strace(1).
 struct Watched {
     home: Home,
     stderr: String,
@@ -183,15 +201,12 @@ impl Watched {
     }
 
     fn minirun(home: Home, by: By, args: &[&str]) -> Result<Watched, Skip> {
-        need_program("strace")?;
-        let log = home.beside("strace");
-        let mut strace = Command::new("strace");
-        strace
-            .args(["-ff", "-y", "-s", "4096", "-e", "signal=none", "-o"])
-            .arg(&log);
+        let mut strace = strace(&home)?;
         let mut probe = Command::new("strace");
         probe.args(["-o", "/dev/null", "true"]);
         if by == By::Nobody {
+            // Of an ordinary user's strace newuidmap does not become root.
+            strace.args(["-E", "PATH=/nowhere"]);
             as_nobody(&mut strace);
             as_nobody(&mut probe);
         }
@@ -234,19 +249,53 @@ impl Watched {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// The pids of minirun and of process 1 of the container: who called clone3, and what that returned.
-    fn processes(&self) -> (String, String) {
+    /// What minirun had a program do that it ran: the exec in it.
+    fn ran(&self, spawn: &str) -> String {
+        let (_, pid) = spawn.rsplit_once("= ").unwrap();
+        let mut lines = self.lines(pid).into_iter();
+        lines.find(|line| line.starts_with("execve(")).unwrap()
+    }
+
+    /// The pids of all processes.
+    fn pids(&self) -> impl Iterator<Item = String> {
         let dir = self.home.beside("");
-        let pids = fs::read_dir(dir).unwrap().filter_map(|entry| {
+        fs::read_dir(dir).unwrap().filter_map(|entry| {
             let name = entry.unwrap().file_name().into_string().unwrap();
             name.strip_prefix("strace.").map(str::to_owned)
-        });
+        })
+    }
+
+    /// The pids of minirun and of process 1 of the container: who called clone3, and what that returned.
+    fn processes(&self) -> (String, String) {
         let cloned = |pid: String| {
             let lines = self.lines(&pid);
             let clone3 = lines.iter().find(|line| line.starts_with("clone3("))?;
             Some((pid, clone3.rsplit_once("= ").unwrap().1.to_owned()))
         };
-        pids.filter_map(cloned).next().unwrap()
+        self.pids().filter_map(cloned).next().unwrap()
+    }
+
+    /// All that process 1 called. If it became an init: until it made a copy of itself, and then what the copy
+    /// called, but for what the C library adds to a fork(2).
+    fn lines_to_exec(&self) -> Vec<String> {
+        let (minirun, process_1) = self.processes();
+        let mut lines = self.lines(&process_1);
+        let Some(fork) = lines.iter().position(|line| line.starts_with("clone(")) else {
+            return lines;
+        };
+        lines.truncate(fork + 1);
+        let blocks = lines.iter().rposition(|line| line.contains("SIG_BLOCK"));
+        if let Some(blocks) = blocks {
+            lines.remove(blocks);
+        }
+        let copy = self.pids().find(|pid| *pid != minirun && *pid != process_1);
+        let copied = self.lines(&copy.unwrap());
+        let of_library = ["set_robust_list(", "rt_sigprocmask("];
+        let ours = copied
+            .into_iter()
+            .skip_while(|line| of_library.iter().any(|call| line.starts_with(call)));
+        lines.extend(ours);
+        lines
     }
 
     /// What the child called between clone3 and the exec that worked, but for the closing of descriptors, and
@@ -254,7 +303,7 @@ impl Watched {
     fn child(&self) -> Vec<String> {
         let mut calls = Vec::new();
         let mut waits_for_exec = false;
-        for line in self.lines(&self.processes().1) {
+        for line in self.lines_to_exec() {
             let tells = line.starts_with("sendmsg(") && line.contains(r#"iov_base="C"#);
             let ready = line.starts_with("sendmsg(") && line.contains(r#"iov_base="R""#);
             let closes = line.starts_with("close(") || line.contains(", F_GETFD)");
@@ -270,7 +319,8 @@ impl Watched {
         panic!("no exec: {calls:#?}");
     }
 
-    /// What minirun called to make cgroups, to write to them and to the id maps, and to clone.
+    /// What minirun called to make cgroups, to write to them and to the id maps, and to clone; and what the
+    /// programs are that it ran.
     fn parent(&self) -> Vec<String> {
         let matters = |line: &String| {
             // What an explanation or a record says is not meant, but what is opened, made, or written to.
@@ -281,6 +331,7 @@ impl Watched {
             let of_launch = object.contains("/cgroup/") || object.contains("/proc/");
             let writes = line.contains("O_WRONLY") || line.contains("O_PATH");
             line.starts_with("clone3(")
+                || line.contains("CLONE_VFORK")
                 || (line.starts_with("mkdir(") && of_launch)
                 || line.starts_with("mkdirat(")
                 || line.starts_with("mknodat(")
@@ -294,7 +345,11 @@ impl Watched {
         let launch = lines
             .into_iter()
             .take_while(|line| !line.starts_with("pidfd_send_signal"));
-        launch.filter(matters).collect()
+        let spawned = |line: String| match line.contains("CLONE_VFORK") {
+            true => self.ran(&line),
+            false => line,
+        };
+        launch.filter(matters).map(spawned).collect()
     }
 }
 
@@ -416,6 +471,106 @@ fn strace_sees_what_is_explained_to_an_ordinary_user() -> Outcome {
     };
     compare(&run(&[])?);
     compare(&run(&["--network", "none", "--volume", "/usr:/tmp:ro"])?);
+    Ok(())
+}
+
+/// The tests' strace is root's, or newuidmap would not become root.
+fn strace_sees_what_is_explained_of_subordinate_ids() -> Outcome {
+    let (home, nobody) = (root_home()?, Mapped::with_subids()?);
+    let args = ["run", "--rm", "--explain=json", "--rootfs"];
+    let mut minirun = nobody.minirun(&args);
+    minirun
+        .arg(nobody.rootfs())
+        .args(["--user", "5", "--", "echo", "done"]);
+    let mut strace = strace(&home)?;
+    strace.arg(minirun.get_program()).args(minirun.get_args());
+    for (name, value) in minirun.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    let told = run(&mut strace);
+    assert_eq!(told.status, 0, "{}", told.stderr);
+    let stderr = told.stderr;
+    let ran = |helper: &str| {
+        stderr
+            .matches(&format!(r#"execve(\"/usr/bin/{helper}\""#))
+            .count()
+    };
+    assert_eq!((ran("newuidmap"), ran("newgidmap")), (1, 1), "{stderr}");
+    compare(&Watched { home, stderr });
+    Ok(())
+}
+
+/// A PATH in which newuidmap and newgidmap leave a file behind, wait until the container waits for its ids, and
+/// map nothing.
+fn failing_helpers(home: &Mapped) -> (PathBuf, PathBuf) {
+    const WAIT: &str =
+        r#"timeout 20 sh -c 'until grep -q "^State:.S" /proc/$0/status; do :; done' $1"#;
+    let dir = home.dir("failing");
+    let trace = dir.join("trace");
+    for name in ["newuidmap", "newgidmap"] {
+        let script = format!(
+            "#!/bin/sh\nPATH=/usr/bin:/bin\n: >{}\n{WAIT}\nexit 1\n",
+            trace.display()
+        );
+        fs::write(dir.join(name), script).unwrap();
+        fs::set_permissions(dir.join(name), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    (dir, trace)
+}
+
+fn a_rehearsal_runs_no_newuidmap() -> Outcome {
+    let home = Mapped::with_subids()?;
+    let (path, trace) = failing_helpers(&home);
+    let mut explain = home.command("env");
+    explain
+        .arg(format!("PATH={}", path.display()))
+        .arg(program("minirun"))
+        .args(["explain", "--format", "json", "--rootfs"])
+        .arg(home.rootfs())
+        .args(["--", "true"]);
+    let told = run(&mut explain).succeeded().stdout;
+    let told = told.replace(path.to_str().unwrap(), "DIR");
+    let would = explained(&steps(&told), "minirun");
+    let would = would.iter().filter(|call| call.name == "execve");
+    let would: Vec<_> = would.map(|call| call.texts.join(" ")).collect();
+    assert_eq!(
+        would,
+        [
+            "DIR/newuidmap DIR/newuidmap PID 0 65534 1 1 300000 65536",
+            "DIR/newgidmap DIR/newgidmap PID 0 65534 1 1 400000 1000 1001 500000 64536",
+        ]
+    );
+    assert!(!trace.exists());
+    Ok(())
+}
+
+/// It is launched a second time, with one id.
+fn a_newuidmap_that_fails_is_explained_and_what_comes_after() -> Outcome {
+    let home = Mapped::with_subids()?;
+    let (path, trace) = failing_helpers(&home);
+    let mut command = home.command("env");
+    command
+        .arg(format!("PATH={}", path.display()))
+        .arg(program("minirun"))
+        .args(["run", "--rm", "--explain=json", "--rootfs"])
+        .arg(home.rootfs())
+        .args(UNLIMITED)
+        .args(["--", "true"]);
+    let told = run(&mut command).stderr;
+    assert!(trace.exists());
+    let steps = steps(&told);
+    let calls = explained(&steps, "minirun");
+    let matters = |call: &&Call| call.name.starts_with("clone3") || call.name == "execve";
+    let made: Vec<_> = calls
+        .iter()
+        .filter(matters)
+        .map(|call| &call.name)
+        .collect();
+    assert_eq!(made, ["clone3", "execve", "clone3"]);
+    let mut pids: Vec<_> = of(&steps, "container").map(|step| &step["pid"]).collect();
+    pids.dedup();
+    assert_eq!(pids.len(), 2, "{told}");
+    assert_eq!(steps.last().unwrap()["step"], "hear that the program runs");
     Ok(())
 }
 

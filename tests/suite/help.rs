@@ -151,7 +151,7 @@ fn the_help_of_create() -> Outcome {
               [default: host]
 
           --strict
-              Fail if a limit cannot be set, instead of saying so and going on
+              Fail if a limit or the user ids cannot be set, instead of saying so and going on
 
       -i, --interactive
               In the background: keep its input open, for `minirun attach` to type into

@@ -498,7 +498,7 @@ fn a_user_that_is_not_mapped_is_refused() -> Outcome {
     let (_, stderr) = texts(&output);
     assert_eq!(output.status.code(), Some(125), "{stderr}");
     assert!(
-        stderr.contains("without root, a container has only user 0"),
+        stderr.contains("without root, a container has no user 1000 here, only 0→"),
         "{stderr}"
     );
     Ok(())

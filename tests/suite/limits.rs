@@ -309,13 +309,19 @@ fn max_is_no_limit() -> Outcome {
     Ok(())
 }
 
-/// Whether an ordinary user may make cgroups here, as where root has delegated some.
+/// Whether an ordinary user may make cgroups here, as where root has delegated some: above his own.
 fn need_no_delegation(home: &Home) -> Outcome {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let cgroups = mounts.lines().filter(|line| line.contains(" cgroup"));
-    let may_write = |dir| home.command("test").args(["-w", dir]).status().unwrap();
-    let delegated = cgroups
-        .filter_map(|line| line.split(' ').nth(1))
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let paths = own.lines().flat_map(|line| {
+        let path = line.rsplit(':').next().unwrap();
+        Path::new(path.trim_start_matches('/')).ancestors()
+    });
+    let trees = mounts.lines().filter(|line| line.contains(" cgroup"));
+    let trees: &Vec<_> = &trees.filter_map(|line| line.split(' ').nth(1)).collect();
+    let may_write = |dir| home.command("test").arg("-w").arg(dir).status().unwrap();
+    let delegated = paths
+        .flat_map(|path| trees.iter().map(move |tree| Path::new(tree).join(path)))
         .any(|dir| may_write(dir).success());
     need(!delegated, "this user may make cgroups: nothing is refused")
 }

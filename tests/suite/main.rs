@@ -28,6 +28,7 @@ mod narration;
 mod pause;
 mod rootfs_build;
 mod rootfs_from;
+mod rootless;
 mod stats;
 mod store;
 mod terminal;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         init::all(),
         isolation::all(),
         limits::all(),
+        rootless::all(),
         errors::all(),
         exec::all(),
         explain::all(),

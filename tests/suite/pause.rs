@@ -193,10 +193,8 @@ fn a_paused_container_whose_minirun_was_killed_is_cleaned_up() -> Outcome {
     home.succeeds(&["pause", &it.name]);
     let orphans = it.minirun.kill_hard();
     let list = home.succeeds(&["list"]);
-    assert!(
-        list.contains("stopped") && !list.contains("paused"),
-        "{list}"
-    );
+    let is = |status| list.split_whitespace().any(|word| word == status);
+    assert!(is("stopped") && !is("paused"), "{list}");
     assert_eq!(cgroups_with(&it.name), [""; 0].map(PathBuf::from));
     orphans.reap();
     assert_eq!(processes_with(&it.name), [""; 0]);
@@ -261,7 +259,7 @@ fn an_ordinary_user_is_told_that_it_takes_root() -> Outcome {
     let said = home.said(&["pause", &it.name]);
     insta::assert_snapshot!(said, @"
     error: the container has no cgroup that can be frozen
-    hint: as root it has one (sudo), unless cgroups are read-only here or cgroup v1 has no freezer hierarchy: see /proc/cgroups and /proc/mounts
+    hint: as root it has one (sudo), and where a cgroup is delegated to you, unless cgroups are read-only here or cgroup v1 has no freezer hierarchy: see /proc/cgroups and /proc/mounts
     [125]
     ");
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::list::{Format, confirmed, limits, print_json, status};
 use super::names;
-use minirun::cgroup::Cgroup;
+use minirun::idmap::IdMaps;
 use minirun::record::{Network, Record, Restart};
 use minirun::store::Store;
 use minirun::{Result, container, log};
@@ -76,6 +76,9 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
         add("restarted", (run.restarts > 0).then_some(again));
         let monitor = record.monitor().map(|monitor| monitor.pid.to_string());
         add("monitor", monitor);
+        for (key, ids) in run.ids.iter().flat_map(ids) {
+            add(key, Some(ids));
+        }
         for limit in &run.not_in_force {
             add(
                 "not in force",
@@ -83,8 +86,8 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
             );
         }
     }
-    if let (true, Some(id)) = (record.is_running(), &record.id) {
-        for dir in Cgroup::find(id).dirs() {
+    if record.is_running() {
+        for dir in record.cgroup().dirs() {
             add("cgroup", Some(dir.display().to_string()));
         }
     }
@@ -95,5 +98,20 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
         "record",
         Some(store.path(&record.name).display().to_string()),
     );
+    lines
+}
+
+/// The users and groups, in one line where they have the same numbers.
+fn ids(maps: &IdMaps) -> Vec<(&'static str, String)> {
+    let mut lines = match maps.users == maps.groups {
+        true => vec![("ids", maps.users.to_string())],
+        false => vec![
+            ("user ids", maps.users.to_string()),
+            ("group ids", maps.groups.to_string()),
+        ],
+    };
+    if let Some(only_one) = &maps.only_one {
+        lines.push(("only one id", only_one.why.clone()));
+    }
     lines
 }

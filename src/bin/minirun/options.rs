@@ -84,7 +84,7 @@ pub struct Options {
     /// The host's network, or none but a loopback interface
     #[arg(long, value_enum, default_value = "host")]
     network: Network,
-    /// Fail if a limit cannot be set, instead of saying so and going on
+    /// Fail if a limit or the user ids cannot be set, instead of saying so and going on
     #[arg(long)]
     strict: bool,
     /// In the background: keep its input open, for `minirun attach` to type into

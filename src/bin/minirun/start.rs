@@ -30,7 +30,7 @@ pub struct Args {
     /// In the background
     #[arg(short, long, conflicts_with = "explain")]
     detach: bool,
-    /// Fail if a limit cannot be set, instead of saying so and going on
+    /// Fail if a limit or the user ids cannot be set, instead of saying so and going on
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -75,9 +75,19 @@ pub fn finish(running: Running) -> Result<u8> {
     Ok(exit_code)
 }
 
-/// One warning for all limits that the same would help.
+/// One warning for all limits that the same would help, and one for the ids.
 pub fn warn_of(not_in_force: &[NotInForce]) {
-    let mut rest: Vec<&NotInForce> = not_in_force.iter().collect();
+    let (ids, limits) = not_in_force
+        .iter()
+        .partition::<Vec<_>, _>(|missing| missing.limit == NotInForce::IDS);
+    for missing in ids {
+        let text = format!(
+            "the container has one user and one group only: {}",
+            missing.why
+        );
+        super::warn(&text, missing.hint.as_deref());
+    }
+    let mut rest: Vec<&NotInForce> = limits;
     while let Some(first) = rest.first().copied() {
         let (same, others) = rest
             .into_iter()

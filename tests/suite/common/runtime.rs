@@ -1,7 +1,11 @@
 //! What the tests of the runtime share: a store of their own, a root filesystem, and containers in it.
 
 use super::{Outcome, Skip, as_nobody, is_root, need_user_namespaces, program, run_dir};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 use serde_json::Value;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -13,7 +17,14 @@ use tempfile::TempDir;
 pub struct Home {
     dir: TempDir,
     ordinary: bool,
+    /// What root runs to become its user, in a situation of the test's own.
+    become_user: Vec<OsString>,
 }
+
+/// What /etc/subuid and /etc/subgid say in the store of [`Home::with_subids`]: by name and by number, and
+/// more than one range of groups.
+const SUBUID: &str = "daemon:200000:65536\nnobody:300000:65536\n";
+const SUBGID: &str = "65534:400000:1000\nnobody:500000:64536\n";
 
 impl Home {
     /// Used as whoever runs the tests.
@@ -30,21 +41,100 @@ impl Home {
         Ok(Home::of(true))
     }
 
+    /// Used as `nobody`, to whom subordinate ids are given: in mount namespaces in which the files that say
+    /// so are others than the host's.
+    pub fn with_subids() -> Result<Home, Skip> {
+        super::need_root()?;
+        super::need_program("newuidmap")?; // package uidmap
+        super::need_program("setpriv")?;
+        let both = ["/etc/subuid", "/etc/subgid"].map(|file| std::path::Path::new(file).exists());
+        need(
+            both == [true, true],
+            "needs /etc/subuid and /etc/subgid: make empty ones",
+        )?;
+        const BECOME: &str =
+            "mount --bind $0/subuid /etc/subuid && mount --bind $0/subgid /etc/subgid &&
+            exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+        let mut home = Home::of_nobody()?;
+        let unshare = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            BECOME,
+        ];
+        home.become_user = unshare.map(OsString::from).to_vec();
+        home.become_user.push(home.dir.path().into());
+        std::fs::write(home.dir.path().join("subuid"), SUBUID).unwrap();
+        std::fs::write(home.dir.path().join("subgid"), SUBGID).unwrap();
+        Ok(home)
+    }
+
     fn of(ordinary: bool) -> Home {
         let dir = tempfile::tempdir_in(run_dir()).unwrap();
         std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
         if ordinary && is_root() {
             chown(dir.path(), Some(65534), Some(65534)).unwrap();
         }
-        Home { dir, ordinary }
+        Home {
+            dir,
+            ordinary,
+            become_user: Vec::new(),
+        }
+    }
+
+    /// Used as `nobody`, in these cgroups.
+    pub fn in_cgroups(cgroups: &[PathBuf]) -> Result<Home, Skip> {
+        super::need_program("setpriv")?;
+        let mut home = Home::of_nobody()?;
+        let setpriv = [
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+        ];
+        home.become_user = setpriv.map(OsString::from).to_vec();
+        home.move_to(cgroups);
+        Ok(home)
+    }
+
+    /// Its user is in these cgroups from now on.
+    pub fn move_to(&mut self, cgroups: &[PathBuf]) {
+        const MOVE: &str = "for cgroup in $0; do echo 0 >$cgroup/cgroup.procs || exit 1; done
+            exec \"$@\"";
+        let cgroups: Vec<_> = cgroups.iter().map(|dir| dir.to_str().unwrap()).collect();
+        let shell = ["sh", "-c", MOVE, &cgroups.join(" ")].map(OsString::from);
+        self.become_user.splice(0..0, shell);
+    }
+
+    /// The same store, used as its user is elsewhere.
+    pub fn elsewhere(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        self.set_up(as_nobody(&mut command));
+        command
+    }
+
+    fn set_up(&self, command: &mut Command) {
+        command.env("MINIRUN_HOME", self.dir.path().join("store"));
+        command.stdin(Stdio::null());
     }
 
     /// A command to run as the user of this store.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
-        command.env("MINIRUN_HOME", self.dir.path().join("store"));
-        command.stdin(Stdio::null());
-        if self.ordinary {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = match &self.become_user[..] {
+            [] => Command::new(program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
+        self.set_up(&mut command);
+        if self.ordinary && self.become_user.is_empty() {
             as_nobody(&mut command);
         }
         command
@@ -147,6 +237,13 @@ impl Background<'_> {
     /// Waits for its end, and returns minirun's exit status.
     pub fn wait(mut self) -> i32 {
         self.minirun.wait().unwrap().code().unwrap()
+    }
+
+    /// `kill -9` of its minirun, with which the kernel kills it. We, the reaper of orphans, wait for it.
+    pub fn kill_minirun(&mut self) {
+        kill(Pid::from_raw(self.minirun.id() as i32), Signal::SIGKILL).unwrap();
+        self.minirun.wait().unwrap();
+        waitpid(Pid::from_raw(self.pid), None).unwrap();
     }
 }
 
