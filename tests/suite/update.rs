@@ -152,7 +152,9 @@ fn at_the_lowered_limit_the_kernel_kills() -> Outcome {
         stderr.contains("at the container's limit of 24 MiB"),
         "{stderr}"
     );
-    assert_eq!(home.record(&name)["run"]["oom_kills"], 1);
+    // One that dies slowly lets head reach the limit as well.
+    let oom_kills = &home.record(&name)["run"]["oom_kills"];
+    assert!(oom_kills.as_u64() >= Some(1), "{oom_kills}");
     Ok(())
 }
 
