@@ -1,0 +1,317 @@
+//! What goes stale in a book, and what mdBook does not mind.
+
+use crate::markdown_files;
+use crate::page::{self, CodeBlock, Directive, Page};
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// What each chapter consists of, in this order.
+const SECTIONS: [&str; 7] = [
+    "Question",
+    "Predict",
+    "Run",
+    "Explain",
+    "Break it",
+    "What the real runtimes do",
+    "Limits and further reading",
+];
+
+/// Something that is wrong.
+#[derive(Debug)]
+pub struct Fault {
+    path: PathBuf,
+    line: usize,
+    what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path.display(), self.line, self.what)
+    }
+}
+
+/// What was looked at.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pages: usize,
+    chapters: usize,
+    includes: usize,
+    links: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts {
+            pages,
+            chapters,
+            includes,
+            links,
+        } = self;
+        write!(
+            f,
+            "checked {pages} pages ({chapters} of them chapters), {includes} includes, {links} links"
+        )
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Report {
+    pub faults: Vec<Fault>,
+    pub counts: Counts,
+}
+
+/// Looks at every page of the lessons.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn check(lessons: &Path) -> Result<Report> {
+    let source = lessons.join("src");
+    let mut checker = Checker::default();
+    let mut pages = BTreeMap::new();
+    for path in markdown_files(&source)? {
+        pages.insert(path.clone(), Page::read(&path)?);
+    }
+    checker.summary(&source, &pages)?;
+    for page in pages.values() {
+        checker.report.counts.pages += 1;
+        if is_chapter(&source, &page.path) {
+            checker.report.counts.chapters += 1;
+            checker.shape(page);
+        }
+        for directive in page.directives() {
+            checker.directive(page, &directive, &source);
+        }
+        for block in page.code_blocks() {
+            checker.is_not_pasted(page, &block);
+        }
+        checker.links(page, &pages);
+    }
+    Ok(checker.report)
+}
+
+/// Those below a directory that begins with a digit; the others are free in form.
+fn is_chapter(source: &Path, path: &Path) -> bool {
+    let part = path
+        .strip_prefix(source)
+        .ok()
+        .and_then(|path| path.parent()?.to_str())
+        .unwrap_or("");
+    part.starts_with(|c: char| c.is_ascii_digit())
+}
+
+#[derive(Default)]
+struct Checker {
+    report: Report,
+}
+
+impl Checker {
+    fn fault(&mut self, path: &Path, line: usize, what: impl Into<String>) {
+        self.report.faults.push(Fault {
+            path: path.to_owned(),
+            line,
+            what: what.into(),
+        });
+    }
+
+    /// Every page is in the table of contents, or nobody finds it.
+    fn summary(&mut self, source: &Path, pages: &BTreeMap<PathBuf, Page>) -> Result<()> {
+        let summary = source.join("SUMMARY.md");
+        let listed = page::in_summary(source)?;
+        for path in pages.keys().filter(|path| **path != summary) {
+            let relative = path.strip_prefix(source).unwrap_or(path);
+            if !listed.iter().any(|listed| listed == relative) {
+                self.fault(&summary, 1, format!("{} is missing", relative.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Front matter and headings.
+    fn shape(&mut self, page: &Page) {
+        match &page.front {
+            None => self.fault(&page.path, 1, "no front matter"),
+            Some(front) if !(15..=30).contains(&front.minutes) => {
+                let what = format!("{} minutes: a chapter takes 15 to 30", front.minutes);
+                self.fault(&page.path, 1, what);
+            }
+            Some(_) => {}
+        }
+        let headings = page.headings().into_iter();
+        let found: Vec<_> = headings
+            .filter(|(level, _)| *level == 2)
+            .map(|(_, heading)| heading)
+            .collect();
+        if found != SECTIONS {
+            let what = format!("its sections are {found:?}, not {SECTIONS:?}");
+            self.fault(&page.path, 1, what);
+        }
+    }
+
+    fn directive(&mut self, page: &Page, directive: &Directive, source: &Path) {
+        let argument = &directive.argument;
+        let fault = match directive.name.as_str() {
+            "include" => {
+                self.report.counts.includes += 1;
+                fault_of_include(&page.path, argument)
+            }
+            "recording" => {
+                let file = source.join("recordings").join(format!("{argument}.cast"));
+                (!file.is_file()).then(|| format!("no recording {}", file.display()))
+            }
+            other => Some(format!("what is {{{{#{other}}}}}?")),
+        };
+        if let Some(what) = fault {
+            self.fault(&page.path, directive.line, what);
+        }
+    }
+
+    /// Code is included from the sources that are built and tested.
+    fn is_not_pasted(&mut self, page: &Page, block: &CodeBlock) {
+        let language = block.info.split([',', ' ']).next().unwrap_or("");
+        let pasted = block
+            .text
+            .lines()
+            .any(|line| !(line.trim().is_empty() || line.starts_with("{{#")));
+        if ["rust", "c"].contains(&language) && pasted {
+            self.fault(&page.path, block.line, "code that is pasted, not included");
+        }
+        if block.info.is_empty() {
+            self.fault(&page.path, block.line, "a block of code of no language");
+        }
+    }
+
+    fn links(&mut self, page: &Page, pages: &BTreeMap<PathBuf, Page>) {
+        for link in page.links() {
+            self.report.counts.links += 1;
+            if let Some(what) = fault_of_link(page, &link.target, pages) {
+                self.fault(&page.path, link.line, what);
+            }
+        }
+    }
+}
+
+/// `FILE:ANCHOR`, of which each is there, once.
+fn fault_of_include(page: &Path, argument: &str) -> Option<String> {
+    let Some((file, anchor)) = argument.split_once(':') else {
+        return Some(format!("{argument}: no anchor"));
+    };
+    let path = beside(page, file);
+    let Ok(text) = fs::read_to_string(&path) else {
+        return Some(format!("no file {file}"));
+    };
+    let lines_with = |word: &str| -> Vec<usize> {
+        let lines = text.lines().enumerate().filter(|(_, line)| {
+            let mut words = line.split_whitespace().skip_while(|w| *w != word);
+            words.nth(1) == Some(anchor)
+        });
+        lines.map(|(number, _)| number).collect()
+    };
+    match (&lines_with("ANCHOR:")[..], &lines_with("ANCHOR_END:")[..]) {
+        ([], _) => Some(format!("no anchor {anchor} in {file}")),
+        ([start], [end]) if start + 1 < *end => None,
+        ([_], [_]) => Some(format!("nothing between the anchors {anchor} in {file}")),
+        ([_], []) => Some(format!("the anchor {anchor} in {file} has no end")),
+        _ => Some(format!("the anchor {anchor} is more than once in {file}")),
+    }
+}
+
+fn fault_of_link(page: &Page, target: &str, pages: &BTreeMap<PathBuf, Page>) -> Option<String> {
+    if ["https://", "mailto:"]
+        .iter()
+        .any(|scheme| target.starts_with(scheme))
+    {
+        return None; // another host's: no check without a network would tell
+    }
+    let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+    let path = match file {
+        "" => page.path.clone(),
+        file => beside(&page.path, file),
+    };
+    if !path.exists() {
+        return Some(format!("a dead link: {target}"));
+    }
+    if fragment.is_empty() {
+        return None;
+    }
+    let known = pages.get(&path)?.fragments();
+    (!known.iter().any(|known| known == fragment))
+        .then(|| format!("a dead link: {file} has no heading {fragment:?}"))
+}
+
+/// A path that is relative to a file, without `..` in it.
+pub fn beside(file: &Path, relative: &str) -> PathBuf {
+    let mut path = file.parent().unwrap_or(file).to_owned();
+    for part in Path::new(relative).components() {
+        match part {
+            Component::ParentDir => drop(path.pop()),
+            Component::CurDir => {}
+            part => path.push(part),
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const CHAPTER: &str = "---\nminutes: 20\nneeds: []\n---\n# 1.1 A\n\n## Question\n\n## Predict\n\n## Run\n\n\
+        ```rust\n{{#include ../../../x.rs:part}}\n```\n\n## Explain\n\n[a](#run)\n[b](../b.md#of-b)\n\n\
+        ## Break it\n\n## What the real runtimes do\n\n## Limits and further reading\n";
+    const SOURCE: &str = "// ANCHOR: part\nfn a() {}\n// ANCHOR_END: part\n";
+
+    /// A small book without a fault, and then with what `replace` makes of a chapter, a source and the contents.
+    fn faults(replace: impl Fn(&str) -> String) -> Vec<String> {
+        let dir: TempDir = tempfile::tempdir().unwrap();
+        let lessons = dir.path().join("lessons");
+        fs::create_dir_all(lessons.join("src/1-a")).unwrap();
+        let write = |path: &str, text: &str| fs::write(lessons.join(path), text).unwrap();
+        let summary = "# Summary\n\n[A](1-a/1-a.md)\n[B](b.md)\n";
+        write("src/SUMMARY.md", &replace(summary));
+        write("src/1-a/1-a.md", &replace(CHAPTER));
+        write("src/b.md", "# Of B\n");
+        write("../x.rs", &replace(SOURCE));
+        let report = check(&lessons).unwrap();
+        report.faults.into_iter().map(|fault| fault.what).collect()
+    }
+
+    #[test]
+    fn a_book_without_a_fault_has_none() {
+        assert_eq!(faults(str::to_owned), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn each_fault_is_found() {
+        for (from, to, expected) in [
+            ("x.rs:part", "y.rs:part", "no file ../../../y.rs"),
+            ("x.rs:part", "x.rs:other", "no anchor other in"),
+            ("x.rs:part", "x.rs", "no anchor"),
+            ("// ANCHOR_END: part\n", "", "has no end"),
+            ("fn a() {}\n", "", "nothing between the anchors"),
+            ("fn a() {}", "// ANCHOR: part", "more than once"),
+            ("{{#include", "fn b() {}\n{{#include", "pasted"),
+            ("```rust\n{", "```\n{", "no language"),
+            (
+                "{{#include ../../../x.rs:part}}",
+                "{{#includes x}}",
+                "what is",
+            ),
+            ("../b.md#of-b", "../c.md", "a dead link: ../c.md"),
+            ("../b.md#of-b", "../b.md#of-c", "no heading \"of-c\""),
+            ("(#run)", "(#ran)", "no heading \"ran\""),
+            ("minutes: 20", "minutes: 45", "45 minutes"),
+            ("---\nminutes: 20\nneeds: []\n---\n", "", "no front matter"),
+            ("## Predict\n", "", "its sections are"),
+            ("[B](b.md)", "", "b.md is missing"),
+            ("[a](#run)", "{{#recording x}}", "no recording"),
+        ] {
+            let found = faults(|text| text.replacen(from, to, 1));
+            assert_eq!(found.len(), 1, "{from} {to}: {found:?}");
+            assert!(found[0].contains(expected), "{from} {to}: {found:?}");
+        }
+    }
+}
