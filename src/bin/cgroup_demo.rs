@@ -83,7 +83,14 @@ fn enter_new_cgroup(controller: &str) -> Result<()> {
             let own = fs::read_to_string("/proc/self/cgroup")?; // "0::/path": cgroups(7)
             chdir(&*format!("./{}/..", own.trim().trim_start_matches("0::/")))?; // delegated with it
         }
-        // In v2 a controller works in a cgroup only if its parent hands it down.
+        // In v2 a controller works in a cgroup only if its parent hands it down, and only the root of the
+        // whole tree, which has no type, can do so while processes are in it.
+        let busy = fs::exists("cgroup.type")? && !fs::read_to_string("cgroup.procs")?.is_empty();
+        ensure!(
+            !busy,
+            "{}: processes are in it, resource busy (EBUSY)",
+            current_dir()?.display()
+        );
         fs::write("cgroup.subtree_control", format!("+{controller}"))?;
     }
     let cgroup = current_dir()?.join(format!("cgroup_demo-{}", getpid()));
