@@ -1,8 +1,7 @@
 //! What goes stale in a book, and what mdBook does not mind.
 
-use crate::markdown_files;
 use crate::page::{self, CodeBlock, Directive, Page};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -57,9 +56,12 @@ impl fmt::Display for Counts {
     }
 }
 
+/// What a look at the lessons found.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// All that is wrong.
     pub faults: Vec<Fault>,
+    /// How much there was to be looked at.
     pub counts: Counts,
 }
 
@@ -90,6 +92,24 @@ pub fn check(lessons: &Path) -> Result<Report> {
         checker.links(page, &pages);
     }
     Ok(checker.report)
+}
+
+/// All Markdown files below a directory.
+///
+/// # Errors
+/// If a directory cannot be read.
+pub fn markdown_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(markdown_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Those below a directory that begins with a digit; the others are free in form.
