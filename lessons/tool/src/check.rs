@@ -181,6 +181,9 @@ impl Checker {
                 let file = source.join("recordings").join(format!("{argument}.cast"));
                 (!file.is_file()).then(|| format!("no recording {}", file.display()))
             }
+            "minutes" => page::minutes(source, argument)
+                .err()
+                .map(|error| format!("{error:#}")),
             other => Some(format!("what is {{{{#{other}}}}}?")),
         };
         if let Some(what) = fault {
@@ -328,6 +331,8 @@ mod tests {
             ("## Predict\n", "", "its sections are"),
             ("[B](b.md)", "", "b.md is missing"),
             ("[a](#run)", "{{#recording x}}", "no recording"),
+            ("[a](#run)", "{{#minutes 1-a/1-b.md}}", "1-a/1-b.md"),
+            ("[a](#run)", "{{#minutes b.md}}", "no front matter"),
         ] {
             let found = faults(|text| text.replacen(from, to, 1));
             assert_eq!(found.len(), 1, "{from} {to}: {found:?}");

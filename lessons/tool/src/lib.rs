@@ -2,6 +2,9 @@
 
 pub mod check;
 pub mod page;
+pub mod picture;
+pub mod recording;
 pub mod render;
 pub mod session;
+pub mod slides;
 pub mod transcript;

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use book::transcript::Outcome;
-use book::{check, page, render, session, transcript};
+use book::{check, page, picture, recording, render, session, transcript};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,10 @@ enum Command {
     Check,
     /// How long the chapters take, from their front matter
     Minutes,
+    /// Record the demos on a terminal, for lessons/src/recordings; as root
+    Record,
+    /// Draw the pictures in lessons/src/pictures from what the kernel shows; as root
+    Pictures,
     /// Run the commands of pages, and compare what they print
     Transcripts {
         /// Put into the pages what the commands print here
@@ -45,13 +49,16 @@ fn main() -> Result<()> {
         }
         Command::Check => {
             let report = check::check(lessons)?;
+            let root = format!("{}/", lessons.parent().unwrap_or(lessons).display());
             for fault in &report.faults {
-                println!("{fault}");
+                println!("{}", fault.to_string().replace(&root, ""));
             }
             println!("{}", report.counts);
             ensure!(report.faults.is_empty(), "{} faults", report.faults.len());
         }
         Command::Minutes => minutes(lessons)?,
+        Command::Record => recording::record(&lessons.join("src"))?,
+        Command::Pictures => picture::draw(&lessons.join("src"))?,
         Command::Transcripts { write, pages } => transcripts(&pages, write)?,
     }
     Ok(())

@@ -223,6 +223,21 @@ pub fn in_summary(source: &Path) -> Result<Vec<PathBuf>> {
     Ok(links.map(|link| PathBuf::from(link.target)).collect())
 }
 
+/// How long some chapters take together: their paths, with spaces between them.
+///
+/// # Errors
+/// If one of them is not there, or does not say.
+pub fn minutes(source: &Path, chapters: &str) -> Result<u32> {
+    let minutes = chapters.split(' ').map(|chapter| {
+        let page = Page::read(&source.join(chapter))?;
+        let front = page
+            .front
+            .with_context(|| format!("{chapter} has no front matter"))?;
+        Ok(front.minutes)
+    });
+    minutes.sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
