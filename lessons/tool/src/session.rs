@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -214,8 +214,53 @@ impl Session {
 impl Drop for Session {
     /// unshare(1) takes everything in the PID namespace along; a shell of ours, what is in its process group.
     fn drop(&mut self) {
+        let cgroups = self.cgroups();
         let group = nix::unistd::Pid::from_raw(self.shell.id() as i32);
         nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).ok();
         self.shell.wait().ok();
+        for dir in &cgroups {
+            // What v1 has frozen does not even die.
+            fs::write(dir.join("freezer.state"), "THAWED").ok();
+        }
+        // What has just been killed takes a moment to leave its cgroup.
+        let end = Instant::now() + Duration::from_secs(5);
+        for dir in cgroups {
+            while fs::remove_dir(&dir).is_err() && dir.exists() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Those of the containers that are still there when the session ends: nothing else would know of them, as the
+    /// stores end with it.
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let shell = self.shell.id();
+        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"));
+        let process_1 = children.unwrap_or_default().trim().to_owned();
+        for store in ["var/lib/minirun", "home/ada/.local/share/minirun"] {
+            let records = format!("/proc/{process_1}/root/{store}/containers");
+            let Ok(entries) = fs::read_dir(records) else {
+                continue;
+            };
+            let ids = entries.flatten().filter_map(|entry| {
+                let record = fs::read_to_string(entry.path()).ok()?;
+                let record: serde_json::Value = serde_json::from_str(&record).ok()?;
+                Some(record["id"].as_str()?.to_owned())
+            });
+            for id in ids {
+                let trees = ["", "memory", "cpu", "pids", "freezer", "cpuset", "blkio"];
+                let dirs = trees.map(|tree| {
+                    Path::new("/sys/fs/cgroup")
+                        .join(tree)
+                        .join("minirun")
+                        .join(&id)
+                });
+                found.extend(dirs.into_iter().filter(|dir| dir.is_dir()));
+            }
+        }
+        found
     }
 }
