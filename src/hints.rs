@@ -7,6 +7,7 @@
 use crate::launch::Step;
 use nix::errno::Errno;
 
+// ANCHOR: for-errno
 /// The hint for an error number wherever it happens.
 pub(crate) fn for_errno(errno: Errno) -> Option<&'static str> {
     Some(match errno {
@@ -20,6 +21,7 @@ pub(crate) fn for_errno(errno: Errno) -> Option<&'static str> {
         _ => return None,
     })
 }
+// ANCHOR_END: for-errno
 
 /// The hint for a step of a launch that failed with an error number.
 pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Option<&'static str> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::fd::OwnedFd;
 
+// ANCHOR: process-id
 /// A process, by its pid and the time at which it started: no two processes since the host booted have
 /// both in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,7 @@ impl ProcessId {
         self.is_alive().then_some(pidfd)
     }
 }
+// ANCHOR_END: process-id
 
 /// Fields 3 and 22 of a `/proc/PID/stat`. Field 2, the name, may itself contain spaces and parentheses.
 fn state_and_start_time(stat: &str) -> Option<(&str, u64)> {

@@ -338,6 +338,7 @@ impl Store {
         other["id"] != id.as_str()
     }
 
+    // ANCHOR: write
     /// Writes beside the file and renames: the caller holds the lock, so one partial file is enough.
     fn write(&self, path: &Path, record: &Record) -> Result<()> {
         let partial = path.with_file_name(PARTIAL);
@@ -354,6 +355,7 @@ impl Store {
             format!("cannot write {}", path.display())
         })
     }
+    // ANCHOR_END: write
 }
 
 /// The text of a file that should be a record.

@@ -176,6 +176,7 @@ fn map_and_go(ids: &IdMaps, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Resu
     Ok(gone.context(|| "cannot reach the child process")?)
 }
 
+// ANCHOR: child
 /// The child's whole life until exec.
 fn child(plan: &Plan, line: &Line) -> ! {
     for (number, step) in plan.steps.iter().enumerate() {
@@ -187,7 +188,9 @@ fn child(plan: &Plan, line: &Line) -> ! {
     }
     sys::exit_now(i32::from(Error::RUNTIME_FAILED))
 }
+// ANCHOR_END: child
 
+// ANCHOR: hear
 /// Listens to the child until it runs its program.
 fn hear(plan: &Plan, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
@@ -216,6 +219,7 @@ fn hear(plan: &Plan, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<Opti
         }
     }
 }
+// ANCHOR_END: hear
 fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
     let Some(step) = plan.steps.get(number) else {
         return Error::new("the child process named a step that is not in the plan");
