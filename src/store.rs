@@ -238,15 +238,16 @@ impl Store {
 
     /// Opens a file of the store for writing, made if it is missing, and never through a symlink.
     pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600);
-        let file = options
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)?;
+        let file = for_writing().create(true).mode(0o600).open(path)?;
         if let Some((uid, gid)) = self.owner() {
             fchown(&file, Some(uid), Some(gid))?;
         }
         Ok(file)
+    }
+
+    /// The same, unless it is missing.
+    pub(crate) fn open_existing(&self, path: &Path) -> io::Result<File> {
+        for_writing().open(path)
     }
 
     /// Whose the store is, if we are root and it is not ours: what we write with sudo must stay his.
@@ -354,6 +355,15 @@ impl Store {
             format!("cannot write {}", path.display())
         })
     }
+}
+
+/// At the end, never through a symlink, and without waiting for who would read from a FIFO.
+fn for_writing() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .append(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
 }
 
 /// The text of a file that should be a record.
