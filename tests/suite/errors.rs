@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 tests![
+    a_container_that_is_killed_before_its_program_runs_has_not_started,
     a_name_that_is_taken,
     no_such_container,
     names_that_are_none,
@@ -811,5 +812,27 @@ fn words_that_minirun_does_not_know() -> Outcome {
     For more information, try '--help'.
     [125]
     ");
+    Ok(())
+}
+
+/// strace(1) sends the signal, at a moment that is sure to be before exec.
+fn a_container_that_is_killed_before_its_program_runs_has_not_started() -> Outcome {
+    need_program("strace")?;
+    let home = root_home()?;
+    for options in [&[][..], &["--init"]] {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e", "trace=pivot_root"]);
+        strace.args(["-e", "inject=pivot_root:signal=KILL"]);
+        strace
+            .arg(program("minirun"))
+            .args(["run", "web", "--rootfs"]);
+        strace.arg(rootfs()).args(options).args(["--", "true"]);
+        let said = run(strace.env("MINIRUN_HOME", home.path()));
+        let expected = "error: SIGKILL killed the container's process before its program ran\n";
+        assert!(said.stderr.starts_with(expected), "{said:?}");
+        assert_eq!(said.status, 125);
+        assert_eq!(home.record("web")["status"], "failed");
+        home.succeeds(&["delete", "web"]);
+    }
     Ok(())
 }
