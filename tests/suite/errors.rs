@@ -22,6 +22,7 @@ tests![
     a_command_that_is_not_there,
     a_command_that_cannot_be_executed,
     sizes_and_numbers_that_are_none,
+    more_memory_than_the_host_has_is_no_limit,
     volumes_that_are_none,
     a_volume_on_a_symlink_that_leads_out,
     texts_that_cannot_be,
@@ -283,6 +284,27 @@ fn a_command_that_cannot_be_executed() -> Outcome {
     hint: name one after `--`, for example `minirun run -- /bin/sh`
     [125]
     "#);
+    Ok(())
+}
+
+fn more_memory_than_the_host_has_is_no_limit() -> Outcome {
+    let home = Home::new()?;
+    let create = |name: &str, memory: &str| {
+        let mut command = home.minirun(&["create", name, "--memory", memory, "--rootfs"]);
+        run(command.arg(rootfs()).args(["--", "true"]))
+    };
+    let said = create("web", "1000T");
+    assert_eq!(said.status, 0);
+    assert!(
+        said.stderr.starts_with("warning: this host has "),
+        "{said:?}"
+    );
+    assert!(
+        said.stderr
+            .ends_with(" a limit of 1000 TiB is never reached\n"),
+        "{said:?}"
+    );
+    assert_eq!(create("db", "8M").stderr, "");
     Ok(())
 }
 

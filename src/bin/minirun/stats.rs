@@ -141,7 +141,7 @@ impl Watch<'_> {
 }
 
 /// `MemTotal`, proc_meminfo(5), in bytes.
-fn memory_of_host() -> Option<u64> {
+pub fn memory_of_host() -> Option<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
     let line = meminfo
         .lines()
