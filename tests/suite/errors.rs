@@ -23,6 +23,7 @@ tests![
     a_command_that_cannot_be_executed,
     sizes_and_numbers_that_are_none,
     more_memory_than_the_host_has_is_no_limit,
+    a_restart_policy_is_for_the_background,
     volumes_that_are_none,
     a_volume_on_a_symlink_that_leads_out,
     texts_that_cannot_be,
@@ -287,6 +288,16 @@ fn a_command_that_cannot_be_executed() -> Outcome {
     Ok(())
 }
 
+fn a_restart_policy_is_for_the_background() -> Outcome {
+    let home = Home::new()?;
+    let mut command = home.minirun(&["run", "web", "--restart", "always", "--rootfs"]);
+    let said = run(command.arg(rootfs()).args(UNLIMITED).args(["--", "true"]));
+    assert_eq!(said.status, 0);
+    let warning = "warning: --restart has no effect in the foreground\nhint: ";
+    assert!(said.stderr.starts_with(warning), "{said:?}");
+    Ok(())
+}
+
 fn more_memory_than_the_host_has_is_no_limit() -> Outcome {
     let home = Home::new()?;
     let create = |name: &str, memory: &str| {
@@ -324,6 +335,7 @@ fn sizes_and_numbers_that_are_none() -> Outcome {
         ("--pids", "0"),
         ("--pids", "-3"),
         ("--pids", "many"),
+        ("--restart", "sometimes"),
     ] {
         let argument = format!("{option}={value}");
         said += &format!("{argument}\n{}", home.said(&["create", "web", &argument]));
@@ -376,6 +388,10 @@ fn sizes_and_numbers_that_are_none() -> Outcome {
     --pids=many
     error: bad number of processes "many"
     hint: write a number above zero, or `max` for no limit
+    [125]
+    --restart=sometimes
+    error: bad restart policy "sometimes"
+    hint: write no, always, on-failure, or on-failure:3 for at most three times
     [125]
     "#);
     assert!(!home.path().exists());

@@ -5,7 +5,7 @@ use clap::Args;
 use minirun::cgroup::{Changes, Limits};
 use minirun::log::LogLimits;
 use minirun::name::Name;
-use minirun::record::{Config, Network, Record, Restart};
+use minirun::record::{Config, Network, Record};
 use minirun::store::Store;
 use minirun::units::{format_size, parse_cpus, parse_size};
 use minirun::volume::Volume;
@@ -99,7 +99,7 @@ pub struct Options {
     init: bool,
     /// In the background: start it again when it ends: no, always, on-failure, on-failure:N
     #[arg(long, value_name = "POLICY", default_value = "no")]
-    restart: Restart,
+    restart: String,
     /// In the background: the size at which a new file of its log is begun
     #[arg(long, value_name = "SIZE", default_value = "10M")]
     log_max_size: String,
@@ -179,7 +179,7 @@ impl Options {
             terminal: self.tty,
             interactive: self.interactive,
             init: self.init,
-            restart: self.restart,
+            restart: self.restart.parse()?,
             log: LogLimits {
                 max_size: log_size(&self.log_max_size)?,
                 max_files: self.log_max_files,

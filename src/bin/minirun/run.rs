@@ -45,6 +45,11 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
             .hint("a container that is deleted when it ends cannot be started again"));
     }
     if !args.detach {
+        if record.config.restart != Restart::No {
+            let hint =
+                "`minirun run -d` starts it in the background; so does `minirun start -d`, later";
+            super::warn("--restart has no effect in the foreground", Some(hint));
+        }
         let run = |trace: &mut Trace| container::run(store, record, trace);
         return super::start::finish(args.explain.told(run)?);
     }
