@@ -7,9 +7,10 @@
 
 use crate::store::Store;
 use crate::{Context, Result};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The right to change what a container is doing. Given up when dropped.
 pub struct Claim {
@@ -29,17 +30,22 @@ impl Claim {
         store.make_dir("claims")?;
         let path = Claim::path(store, id);
         let cannot = || format!("cannot lock {}", path.display());
+        // Between our making the file and our locking it, it would look abandoned, and whoever looks would take it.
+        let _lock = store.lock()?;
         loop {
-            let existed = path.exists();
-            let file = store.open_file(&path).context(cannot)?;
+            // Not asked before the open: its holder may remove it in between.
+            let (file, existed) = match store.open_existing(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    (store.open_file(&path).context(cannot)?, false)
+                }
+                existing => (existing.context(cannot)?, true),
+            };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error).context(cannot),
             }
-            // Its last holder may have removed the file between our open and our lock.
-            let ours = file.metadata().context(cannot)?.ino();
-            if fs::metadata(&path).is_ok_and(|now| now.ino() == ours) {
+            if is_there(&file, &path) {
                 return Ok(Some(Claim {
                     file,
                     path,
@@ -77,8 +83,12 @@ impl Claim {
 
     /// Has its last holder died without giving it up? Changes nothing: for whoever only wants to know.
     pub fn is_abandoned(store: &Store, id: &str) -> bool {
-        let file = File::open(Claim::path(store, id));
-        file.is_ok_and(|file| file.try_lock().is_ok() && file.unlock().is_ok())
+        let Ok(_lock) = store.lock() else {
+            return false; // nor could we clean up after him
+        };
+        let path = Claim::path(store, id);
+        let file = File::open(&path);
+        file.is_ok_and(|file| file.try_lock().is_ok() && is_there(&file, &path))
     }
 
     /// The ids of the containers that have a claim file, whether its holder lives or not.
@@ -101,6 +111,14 @@ impl Drop for Claim {
         self.file.unlock().ok();
     }
 }
+
+/// Asked when it is locked: its last holder may have removed it between our open and our lock.
+fn is_there(file: &File, path: &Path) -> bool {
+    let ino = |meta: io::Result<Metadata>| meta.map(|meta| meta.ino()).ok();
+    let ours = ino(file.metadata());
+    ours.is_some() && ours == ino(fs::metadata(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +133,33 @@ mod tests {
         assert!(!Claim::is_abandoned(&store, "x"));
         drop(claim);
         assert!(Claim::ids(&store).is_empty());
+    }
+
+    #[test]
+    fn who_looks_for_the_abandoned_takes_no_claim_that_is_just_being_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let looks = || {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                for id in Claim::ids(&store) {
+                    assert!(!Claim::is_abandoned(&store, &id));
+                    assert!(
+                        Claim::take(&store, &id)
+                            .unwrap()
+                            .is_none_or(|c| !c.abandoned)
+                    );
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(looks);
+            for number in 0..500 {
+                let claim = Claim::take(&store, &format!("x{number}")).unwrap();
+                assert!(claim.is_some(), "the {number}th was taken from us");
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::launch::{self, JoinSpec, Streams};
 use crate::name::Name;
 use crate::namespace::Namespaces;
 use crate::process::ProcessId;
+use crate::processes::{self, Process};
 use crate::record::{Network, Record, Status};
 use crate::store::Store;
 use crate::supervise::{self, Signals};
@@ -21,7 +22,8 @@ use crate::{Context, Error, Result, events, sys, user};
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::stat::Mode;
-use std::os::fd::AsFd;
+use nix::unistd::{Pid, geteuid};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// What is to be run, and how.
@@ -53,6 +55,10 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     }
     let process_1 = record.process().and_then(ProcessId::pidfd);
     let process_1 = process_1.ok_or_else(|| not_running(name))?;
+    let in_it = match record.config.init && !geteuid().is_root() {
+        true => program_of_init(&record).unwrap_or(process_1),
+        false => process_1,
+    };
     let streams = streams(&exec)?;
     let root = record.rootfs.as_path();
     let user = exec.user.as_deref().or(record.config.user.as_deref());
@@ -63,7 +69,7 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     }
     let cgroup = record.cgroup();
     let plan = launch::plan_to_join(JoinSpec {
-        process_1,
+        process_1: in_it,
         namespaces: Namespaces {
             network: record.config.network == Network::None,
             user: ids.is_some(),
@@ -87,6 +93,18 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     trace.end();
     let mut launched = launched?;
     supervise::wait(&mut launched, &signals, &cgroup)
+}
+
+/// The program of a container with an init, whose namespaces are to be joined. Not the init's own: it is a copy
+/// of minirun that has not exec'd, and so its memory belongs to the host's user namespace, where an ordinary
+/// user is nobody who may look into what is not dumpable (ptrace(2), "Ptrace access mode checking").
+fn program_of_init(record: &Record) -> Option<OwnedFd> {
+    let is_it = |process: &Process| process.inside == 2; // the first after process 1
+    let program = processes::of(record).ok()?.into_iter().find(is_it)?;
+    let pidfd = ProcessId::of(Pid::from_raw(program.pid))?.pidfd()?;
+    // It was the program's pid before the descriptor was opened, and is after it.
+    let again = processes::of(record).ok()?.into_iter().find(is_it)?;
+    (again.pid == program.pid).then_some(pidfd)
 }
 
 fn streams(exec: &Exec) -> Result<Streams> {

@@ -44,6 +44,17 @@ impl ProcessId {
 }
 // ANCHOR_END: process-id
 
+/// Is a process, perhaps dead by now, still the copy that fork(2) or clone(2) made? Field 9 of `/proc/PID/stat`,
+/// flags: `PF_FORKNOEXEC` of the kernel's `include/linux/sched.h`, which exec takes away.
+pub(crate) fn never_execed(pid: Pid) -> bool {
+    const PF_FORKNOEXEC: u64 = 0x40;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.split(' ').nth(6)?.parse().ok());
+    flags.is_some_and(|flags: u64| flags & PF_FORKNOEXEC != 0)
+}
+
 /// Fields 3 and 22 of a `/proc/PID/stat`. Field 2, the name, may itself contain spaces and parentheses.
 fn state_and_start_time(stat: &str) -> Option<(&str, u64)> {
     let mut after_name = stat.rsplit_once(") ")?.1.split(' ');
@@ -60,6 +71,16 @@ mod tests {
         let stat = format!("7 (a) R 9 (b) Z {} 4711 rest", ["1"; 18].join(" "));
         assert_eq!(state_and_start_time(&stat), Some(("Z", 4711)));
         assert_eq!(state_and_start_time("garbage"), None);
+    }
+
+    #[test]
+    fn exec_is_noticed_also_of_the_dead() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        while ProcessId::of(pid).is_some() {}
+        assert!(!never_execed(pid), "a zombie that was true(1)");
+        child.wait().unwrap();
+        assert!(!never_execed(pid), "nobody knows");
     }
 
     #[test]

@@ -140,7 +140,9 @@ impl Store {
     pub fn insert(&self, record: &Record) -> Result<()> {
         let _lock = self.lock()?;
         self.check_free(&record.name)?;
-        self.write(&self.path(&record.name), record)
+        self.write(&self.path(&record.name), record)?;
+        self.keep_names(record);
+        Ok(())
     }
 
     /// Changes a record, as one step that nobody can come between. Does nothing if it is not there.
@@ -190,7 +192,9 @@ impl Store {
         // Killed in between, the file says the old name, and `read` believes its file name.
         let (old, path) = (self.path(name.as_str()), self.path(new.as_str()));
         fs::rename(&old, &path).context(|| format!("cannot rename {}", old.display()))?;
-        self.write(&path, &record)
+        self.write(&path, &record)?;
+        self.keep_names(&record);
+        Ok(())
     }
 
     /// Removes a record, or the file that should have been one. It need not exist.
@@ -238,15 +242,16 @@ impl Store {
 
     /// Opens a file of the store for writing, made if it is missing, and never through a symlink.
     pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600);
-        let file = options
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)?;
+        let file = for_writing().create(true).mode(0o600).open(path)?;
         if let Some((uid, gid)) = self.owner() {
             fchown(&file, Some(uid), Some(gid))?;
         }
         Ok(file)
+    }
+
+    /// The same, unless it is missing.
+    pub(crate) fn open_existing(&self, path: &Path) -> io::Result<File> {
+        for_writing().open(path)
     }
 
     /// Whose the store is, if we are root and it is not ours: what we write with sudo must stay his.
@@ -338,6 +343,14 @@ impl Store {
         other["id"] != id.as_str()
     }
 
+    /// A new name is on the disk, and not only in memory: fsync(2) of the directory.
+    fn keep_names(&self, record: &Record) {
+        if outlives_power(record) {
+            let dir = File::open(self.home.join("containers"));
+            dir.and_then(|dir| dir.sync_all()).ok(); // not every filesystem has it for directories
+        }
+    }
+
     // ANCHOR: write
     /// Writes beside the file and renames: the caller holds the lock, so one partial file is enough.
     fn write(&self, path: &Path, record: &Record) -> Result<()> {
@@ -348,6 +361,9 @@ impl Store {
             let mut file = self.open_file(&partial)?;
             file.set_len(0)?; // what a writer that was killed left
             file.write_all(&text)?;
+            if outlives_power(record) {
+                file.sync_data()?; // or after a power failure the name may be there, and the file empty
+            }
             fs::rename(&partial, path)
         })();
         result.context(|| {
@@ -356,6 +372,20 @@ impl Store {
         })
     }
     // ANCHOR_END: write
+}
+
+/// At the end, never through a symlink, and without waiting for who would read from a FIFO.
+fn for_writing() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .append(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
+}
+
+/// `run --rm`: nobody would miss it, and it would cost the start some milliseconds.
+fn outlives_power(record: &Record) -> bool {
+    !record.config.remove
 }
 
 /// The text of a file that should be a record.

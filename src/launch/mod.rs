@@ -35,10 +35,12 @@ pub use step::User;
 
 use crate::explain::{Action, Answers, Explain, Process, Trace};
 use crate::idmap::IdMaps;
+use crate::process::never_execed;
 use crate::{Context, Error, Result, hints, namespace, sys};
 use line::{Line, Message};
 use nix::errno::Errno;
-use nix::sys::wait::waitpid;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use taken::Taken;
@@ -113,16 +115,16 @@ pub fn launch(plan: &Plan, trace: &mut Trace) -> Result<Launched, Failure> {
         Some(ids) if plan.existing.is_none() => map_and_go(ids, pid, &ours, trace),
         _ => Ok(()),
     };
-    match told.and_then(|()| Ok(hear(plan, pid, &ours, trace)?)) {
+    match told.and_then(|()| Ok(hear(plan, pid, &pidfd, &ours, trace)?)) {
         Ok(terminal) => Ok(Launched {
             pid,
             pidfd,
             terminal,
         }),
         Err(failure) => {
-            sys::pidfd_send_signal(pidfd.as_fd(), nix::sys::signal::Signal::SIGKILL).ok();
+            sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
             if let Failure::Ids(_) = failure {
-                hear(plan, pid, &ours, trace).ok(); // what it told before
+                hear(plan, pid, &pidfd, &ours, trace).ok(); // what it told before
             }
             drop(ours); // a child that still waits sees it and ends
             waitpid(pid, None).ok();
@@ -192,7 +194,13 @@ fn child(plan: &Plan, line: &Line) -> ! {
 
 // ANCHOR: hear
 /// Listens to the child until it runs its program.
-fn hear(plan: &Plan, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<Option<OwnedFd>> {
+fn hear(
+    plan: &Plan,
+    pid: Pid,
+    pidfd: &OwnedFd,
+    line: &OwnedFd,
+    trace: &mut Trace,
+) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
     let mut taken = Taken::by(pid);
     loop {
@@ -209,6 +217,13 @@ fn hear(plan: &Plan, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<Opti
                 return Err(step_failed(plan, step, errno));
             }
             Message::End => {
+                if let Some(signal) = killed_before_exec(plan, pid, pidfd) {
+                    taken.end(plan, trace);
+                    return Err(Error::new(format!(
+                        "{signal} killed the container's process before its program ran"
+                    ))
+                    .hint("the kernel does that when memory is short: the host's, or what --memory allows"));
+                }
                 let heard = (Some(trace.now() - began), None);
                 if taken.end_by_exec(plan, trace) {
                     let us = Some(Pid::this());
@@ -220,6 +235,20 @@ fn hear(plan: &Plan, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Result<Opti
     }
 }
 // ANCHOR_END: hear
+
+// ANCHOR: killed-before-exec
+/// The end of the line is also that of a child that is dead.
+fn killed_before_exec(plan: &Plan, pid: Pid, pidfd: &OwnedFd) -> Option<Signal> {
+    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let Ok(WaitStatus::Signaled(_, signal, _)) = waitid(Id::PIDFd(pidfd.as_fd()), peek) else {
+        return None;
+    };
+    // An init never execs, and no signal ends it but SIGKILL: it is as if it had come a moment earlier.
+    let is_init = plan.steps.iter().any(|step| matches!(step, Step::Init(_)));
+    (is_init || never_execed(pid)).then_some(signal)
+}
+// ANCHOR_END: killed-before-exec
+
 fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
     let Some(step) = plan.steps.get(number) else {
         return Error::new("the child process named a step that is not in the plan");

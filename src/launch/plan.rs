@@ -384,6 +384,8 @@ fn add_cgroup_view(steps: &mut Vec<Step>, view: &View, hosts_sys: bool) -> Resul
         steps.push(mount(c"tmpfs", "sys/fs/cgroup", flags, "size=4k")?);
     }
     match view {
+        // Or the host's tree would show, with the names of all that runs there.
+        View::None if hosts_sys => steps.push(Step::MaskedPath(c"sys/fs/cgroup")),
         View::None => {}
         View::V2 => steps.push(mount(c"cgroup2", "sys/fs/cgroup", flags, "")?),
         View::V1(controllers) => {

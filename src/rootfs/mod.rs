@@ -124,6 +124,9 @@ pub fn build(output: &Path, source: &Source, replace: bool) -> Result<Report> {
         );
         return Err(Error::new(what).hint("`docker export CONTAINER > rootfs.tar` makes the right kind of archive, not `docker save`"));
     }
+    if let Source::Dir(path) | Source::Tar(path) = source {
+        refuse_empty(&tree, staging.path(), path)?;
+    }
     // Layers and hand-made trees often lack them, and a container cannot start without.
     for name in MOUNT_POINTS.map(Path::new) {
         if !tree.exists(name) {
@@ -144,6 +147,23 @@ pub fn build(output: &Path, source: &Source, replace: bool) -> Result<Report> {
         files: tree.files,
         bytes: tree.bytes,
         left_out: tree.left_out,
+    })
+}
+
+/// A tree that nothing came into is no root filesystem, whatever was in the source.
+fn refuse_empty(tree: &tree::Tree, staging: &Path, source: &Path) -> Result<()> {
+    let shown = staging.display();
+    let mut entries = fs::read_dir(staging).context(|| format!("cannot read {shown}"))?;
+    if entries.next().is_some() {
+        return Ok(());
+    }
+    let what = format!(
+        "nothing in {} can be in a root filesystem",
+        source.display()
+    );
+    Err(match tree.left_out.first() {
+        Some(LeftOut { what: first, why }) => Error::because(what, format!("{first}: {why}")),
+        None => Error::because(what, "it is empty"),
     })
 }
 

@@ -87,12 +87,13 @@ fn read_until(from: &mut impl Read, text: &str) -> String {
     let mut buffer = [0; 65536];
     loop {
         let length = from.read(&mut buffer).unwrap();
+        let looked_at = all.len().saturating_sub(text.len());
         all.extend_from_slice(&buffer[..length]);
-        let shown = String::from_utf8_lossy(&all);
-        if shown.contains(text) {
-            return shown.into_owned();
+        let shown = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if shown(&all[looked_at..]).contains(text) {
+            return shown(&all);
         }
-        assert!(length > 0, "the end came before {text:?}: {shown}");
+        assert!(length > 0, "the end came before {text:?}: {}", shown(&all));
     }
 }
 

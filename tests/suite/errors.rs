@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 tests![
+    a_container_that_is_killed_before_its_program_runs_has_not_started,
     a_name_that_is_taken,
     no_such_container,
     names_that_are_none,
@@ -21,6 +22,8 @@ tests![
     a_command_that_is_not_there,
     a_command_that_cannot_be_executed,
     sizes_and_numbers_that_are_none,
+    more_memory_than_the_host_has_is_no_limit,
+    a_restart_policy_is_for_the_background,
     volumes_that_are_none,
     a_volume_on_a_symlink_that_leads_out,
     texts_that_cannot_be,
@@ -285,6 +288,37 @@ fn a_command_that_cannot_be_executed() -> Outcome {
     Ok(())
 }
 
+fn a_restart_policy_is_for_the_background() -> Outcome {
+    let home = Home::new()?;
+    let mut command = home.minirun(&["run", "web", "--restart", "always", "--rootfs"]);
+    let said = run(command.arg(rootfs()).args(UNLIMITED).args(["--", "true"]));
+    assert_eq!(said.status, 0);
+    let warning = "warning: --restart has no effect in the foreground\nhint: ";
+    assert!(said.stderr.starts_with(warning), "{said:?}");
+    Ok(())
+}
+
+fn more_memory_than_the_host_has_is_no_limit() -> Outcome {
+    let home = Home::new()?;
+    let create = |name: &str, memory: &str| {
+        let mut command = home.minirun(&["create", name, "--memory", memory, "--rootfs"]);
+        run(command.arg(rootfs()).args(["--", "true"]))
+    };
+    let said = create("web", "1000T");
+    assert_eq!(said.status, 0);
+    assert!(
+        said.stderr.starts_with("warning: this host has "),
+        "{said:?}"
+    );
+    assert!(
+        said.stderr
+            .ends_with(" a limit of 1000 TiB is never reached\n"),
+        "{said:?}"
+    );
+    assert_eq!(create("db", "8M").stderr, "");
+    Ok(())
+}
+
 fn sizes_and_numbers_that_are_none() -> Outcome {
     let home = Home::new()?;
     let mut said = String::new();
@@ -301,6 +335,7 @@ fn sizes_and_numbers_that_are_none() -> Outcome {
         ("--pids", "0"),
         ("--pids", "-3"),
         ("--pids", "many"),
+        ("--restart", "sometimes"),
     ] {
         let argument = format!("{option}={value}");
         said += &format!("{argument}\n{}", home.said(&["create", "web", &argument]));
@@ -353,6 +388,10 @@ fn sizes_and_numbers_that_are_none() -> Outcome {
     --pids=many
     error: bad number of processes "many"
     hint: write a number above zero, or `max` for no limit
+    [125]
+    --restart=sometimes
+    error: bad restart policy "sometimes"
+    hint: write no, always, on-failure, or on-failure:3 for at most three times
     [125]
     "#);
     assert!(!home.path().exists());
@@ -811,5 +850,27 @@ fn words_that_minirun_does_not_know() -> Outcome {
     For more information, try '--help'.
     [125]
     ");
+    Ok(())
+}
+
+/// strace(1) sends the signal, at a moment that is sure to be before exec.
+fn a_container_that_is_killed_before_its_program_runs_has_not_started() -> Outcome {
+    need_program("strace")?;
+    let home = root_home()?;
+    for options in [&[][..], &["--init"]] {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e", "trace=pivot_root"]);
+        strace.args(["-e", "inject=pivot_root:signal=KILL"]);
+        strace
+            .arg(program("minirun"))
+            .args(["run", "web", "--rootfs"]);
+        strace.arg(rootfs()).args(options).args(["--", "true"]);
+        let said = run(strace.env("MINIRUN_HOME", home.path()));
+        let expected = "error: SIGKILL killed the container's process before its program ran\n";
+        assert!(said.stderr.starts_with(expected), "{said:?}");
+        assert_eq!(said.status, 125);
+        assert_eq!(home.record("web")["status"], "failed");
+        home.succeeds(&["delete", "web"]);
+    }
     Ok(())
 }

@@ -1,13 +1,18 @@
 //! What people read first: the help texts, and the tables of `list` and `info`.
 
-use crate::common::Outcome;
-use crate::common::home::{Home, rootfs, run};
+use crate::common::home::{Home, root_home, rootfs, run};
+use crate::common::{Outcome, need_program, program};
 use crate::tests;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 tests![
     the_help_of_minirun,
     the_help_of_create,
     every_command_has_help,
+    every_example_works_as_it_is_typed,
+    a_command_has_the_other_name_that_docker_users_type,
     the_table_of_list,
     the_table_of_info,
 ];
@@ -42,8 +47,8 @@ fn the_help_of_minirun() -> Outcome {
       attach       See what a container in the background writes from now on, and type into it
       pause        Let all processes of running containers stand still
       resume       Let paused containers go on [alias: unpause]
-      update       Change the limits of containers, running or not [alias: ps]
-      list         List the containers; with --quiet only their names
+      update       Change the limits of containers, running or not
+      list         List the containers; with --quiet only their names [alias: ps]
       top          Show the processes of running containers
       stats        Show what containers use, again each second
       info         Show all there is to know about containers
@@ -68,13 +73,15 @@ fn the_help_of_minirun() -> Outcome {
       minirun start web             run its shell; leave with `exit`
       minirun run --rm -- ps        run one command in a container that is deleted afterwards
       minirun run --memory 64M --cpu 20% --pids 10 play -- sh
+      minirun run -d tick -- sh -c 'while sleep 1; do date; done'
+      minirun logs tick             what it has written; `minirun stop tick` ends it
       minirun explain -- ps         what `run` would do, system call by system call
       minirun list
       minirun delete web
 
     Exit status: that of the command in the container, 128 + signal if a signal ended it, 125 if minirun
-    itself failed, 126 if the command cannot be executed, 127 if it is not found. With several
-    names, each is done that can be, and the status is 1 if one failed.
+    itself failed, 126 if the command cannot be executed, 127 if it is not found. With several names,
+    each is done that can be, and the status is 1 if one failed.
     ");
     Ok(())
 }
@@ -185,7 +192,7 @@ fn the_help_of_create() -> Outcome {
 
     Examples:
       minirun create myapp
-      minirun create web --rootfs /srv/alpine --memory 128M --volume ./site:/www:ro -- httpd -f -h /www
+      minirun create web --memory 128M --volume .:/mnt:ro --workdir /mnt -- sh -c 'ls; sleep 600'
       minirun create tick --command 'while sleep 1; do date; done'
     ");
     Ok(())
@@ -338,5 +345,175 @@ fn the_table_of_info() -> Outcome {
     error         cannot run "no-such-program" in the container: ENOENT: No such file or directory
     record        HOME/containers/broken.json
     "#);
+    Ok(())
+}
+
+/// The arguments before `--help`, for each command that is listed.
+fn commands(home: &Home) -> Vec<Vec<String>> {
+    let mut all = vec![vec![]];
+    let mut at = 0;
+    while let Some(command) = all.get(at).cloned() {
+        let help = help(home, &command);
+        let listed = help.split_once("\nCommands:\n");
+        let listed = listed.map_or("", |(_, rest)| rest).lines();
+        for line in listed.take_while(|line| !line.is_empty()) {
+            let name = line.split_whitespace().next().unwrap().to_owned();
+            if name != "help" {
+                all.push([&command[..], &[name]].concat());
+            }
+        }
+        at += 1;
+    }
+    all
+}
+
+fn help(home: &Home, command: &[String]) -> String {
+    let args: Vec<&str> = command
+        .iter()
+        .map(String::as_str)
+        .chain(["--help"])
+        .collect();
+    home.succeeds(&args)
+}
+
+/// The lines below `Examples:`, and what is said of each.
+fn examples(help: &str) -> Vec<(String, String)> {
+    let below = help
+        .split_once("\nExamples:\n")
+        .map_or("", |(_, rest)| rest);
+    let lines = below.lines().take_while(|line| !line.is_empty());
+    lines
+        .map(|line| match line.trim().split_once("   ") {
+            Some((line, about)) => (line.to_owned(), about.trim().to_owned()),
+            None => (line.trim().to_owned(), String::new()),
+        })
+        .collect()
+}
+
+/// What is typed once a command waits for somebody.
+fn keys(line: &str) -> &'static str {
+    match line {
+        "minirun prune" => "y\n",
+        "minirun stats" => "q",
+        line if line.starts_with("minirun events -f") => "\u{3}", // Ctrl-C
+        line if line.starts_with("minirun start") && !line.contains(" -d ") => "exit\n",
+        "minirun run play" => "exit\n",
+        line if line.ends_with(" sh") => "exit\n",
+        _ => "",
+    }
+}
+
+/// On a terminal, as root, in a directory of its own, with the containers that it names.
+fn example_works(home: &Home, line: &str, about: &str) {
+    let names = home.succeeds(&["list", "-q"]);
+    let names: Vec<&str> = names.lines().collect();
+    if !names.is_empty() {
+        home.succeeds(&[&["delete", "-f"][..], &names].concat());
+    }
+    // Process 1 gets a signal only if it has a handler.
+    const SCRIPT: &str = "trap exit TERM HUP; sleep 600 & wait";
+    let verb = line.split(' ').nth(1).unwrap();
+    for name in ["web", "db", "tick", "play"] {
+        let named = line.split(' ').any(|word| word == name)
+            || (name == "web" && line.contains("$(minirun list"));
+        match verb {
+            _ if !named => {}
+            "create" | "run" => {}
+            "start" | "delete" => drop(home.succeeds(&["create", name])),
+            _ => drop(home.succeeds(&["run", "-dit", name, "--", "sh", "-c", SCRIPT])),
+        }
+        if named && verb == "resume" {
+            home.succeeds(&["pause", name]);
+        }
+    }
+    let dir = home.beside("typed");
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = program("minirun").parent().unwrap().to_owned();
+    let path = format!("{}:{}", path.display(), std::env::var("PATH").unwrap());
+    let mut script = Command::new("script");
+    script
+        .args([
+            "-qec",
+            &format!(
+                "timeout --foreground 60 sh -c '{}'",
+                line.replace('\'', r"'\''")
+            ),
+        ])
+        .arg("/dev/null")
+        .current_dir(dir)
+        .env("PATH", path)
+        .env("MINIRUN_HOME", home.path());
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut typed = script.spawn().unwrap();
+    let mut terminal = typed.stdin.take().unwrap();
+    let keys = keys(line);
+    let ends = [" wait ", " logs -f ", " attach "]
+        .iter()
+        .any(|verb| line.contains(verb));
+    if ends || !keys.is_empty() {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    if ends {
+        let name = line
+            .split(' ')
+            .rfind(|word| *word == "web" || *word == "play");
+        home.succeeds(&["kill", name.unwrap()]);
+    }
+    terminal.write_all(keys.as_bytes()).ok(); // the status tells, if it has ended
+    let said = typed.wait_with_output().unwrap();
+    drop(terminal);
+    let expected = match (verb, about.strip_prefix("ends with ")) {
+        (_, Some(about)) => about.split(':').next().unwrap().parse().unwrap(),
+        ("events", None) if !keys.is_empty() => 130,
+        ("attach", None) => 137,
+        _ => 0,
+    };
+    let said = (
+        said.status.code(),
+        String::from_utf8_lossy(&said.stdout).into_owned(),
+    );
+    assert_eq!(said.0, Some(expected), "{line}: {}", said.1);
+}
+
+fn every_example_works_as_it_is_typed() -> Outcome {
+    need_program("script")?;
+    let home = root_home()?;
+    let mut number = 0;
+    for command in commands(&home) {
+        let examples = examples(&help(&home, &command));
+        let no_example = ["rootfs"]; // its subcommand has
+        assert_eq!(
+            examples.is_empty(),
+            command
+                .last()
+                .is_some_and(|name| no_example.contains(&name.as_str())),
+            "{command:?}: {examples:?}"
+        );
+        for (line, about) in examples {
+            let from_tree = line.contains("tree.tar.gz");
+            if from_tree {
+                let tar = ["-C", "typed", "-czf", "typed/tree.tar.gz", "tree"];
+                run(Command::new("tar").args(tar).current_dir(home.beside(""))).succeeded();
+            }
+            example_works(&home, &line, &about);
+            number += 1;
+        }
+    }
+    assert!(number > 40, "{number}");
+    Ok(())
+}
+
+fn a_command_has_the_other_name_that_docker_users_type() -> Outcome {
+    let home = Home::new()?;
+    home.create("web", &["--", "true"]);
+    let listed = home.succeeds(&["list"]);
+    assert!(listed.contains("web"));
+    assert_eq!(home.succeeds(&["ps"]), listed);
+    assert_eq!(home.succeeds(&["rm", "web"]), "deleted web\n");
+    let unpause = run(&mut home.minirun(&["unpause", "web"]));
+    assert!(
+        unpause.stderr.contains("no such container: web"),
+        "{unpause:?}"
+    );
     Ok(())
 }

@@ -12,6 +12,7 @@ tests![
     the_exit_status_is_the_commands,
     nothing_of_minirun_shows_in_the_container,
     a_missing_command_is_still_an_error_of_the_start,
+    an_ordinary_user_runs_programs_in_it_too,
 ];
 
 /// `minirun run --rm [--init] -- sh -c SCRIPT`.
@@ -124,5 +125,27 @@ fn a_missing_command_is_still_an_error_of_the_start() -> Outcome {
     let said = run(&mut command);
     assert_eq!(said.status, 127);
     assert!(said.stderr.contains("cannot run \"no-such\""), "{said:?}");
+    Ok(())
+}
+
+/// The init is a copy of minirun, into which only root may look from outside, and nobody from inside.
+fn an_ordinary_user_runs_programs_in_it_too() -> Outcome {
+    let home = Home::of_nobody()?;
+    home.detached("it", &["--init"], "exec sleep 600");
+    let ours = home.succeeds(&[
+        "exec",
+        "it",
+        "readlink",
+        "/proc/2/ns/mnt",
+        "/proc/self/ns/mnt",
+    ]);
+    let ours: Vec<&str> = ours.lines().collect();
+    assert_eq!((ours.len(), ours[0]), (2, ours[1]));
+    let ps = home.succeeds(&["exec", "it", "ps", "-e", "-o", "pid=,comm="]);
+    let shown: Vec<_> = ps.lines().map(str::trim).collect();
+    assert_eq!(shown[..2], ["1 init", "2 sleep"], "{ps}");
+    let said = run(&mut home.minirun(&["exec", "it", "readlink", "/proc/1/exe"]));
+    assert_ne!(said.status, 0, "{said:?}");
+    home.succeeds(&["delete", "-f", "it"]);
     Ok(())
 }

@@ -34,6 +34,7 @@ for_both![
     no_descriptor_of_the_host_is_open_inside,
     the_kernels_settings_can_be_read_but_not_written,
     what_tells_too_much_about_the_host_is_masked,
+    the_hosts_cgroups_have_no_names_inside,
     dev_holds_the_minimum_and_it_works,
     read_only_keeps_the_root_filesystem_as_it_is,
     volumes_are_shared_with_the_host,
@@ -288,6 +289,28 @@ fn what_tells_too_much_about_the_host_is_masked(home: &Home) -> Outcome {
             "if [ -e /proc/kcore ]; then stat -c %t:%T /proc/kcore; fi",
         );
         assert_eq!(kind, "1:3\n", "not the null device");
+    }
+    Ok(())
+}
+
+fn the_hosts_cgroups_have_no_names_inside(home: &Home) -> Outcome {
+    let entries = fs::read_dir("/sys/fs/cgroup")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let dirs = entries.filter(|entry| entry.path().is_dir());
+    let hosts: Vec<_> = dirs
+        .map(|dir| dir.file_name().into_string().unwrap())
+        .collect();
+    need(
+        !hosts.is_empty(),
+        "this host has no cgroup in /sys/fs/cgroup",
+    )?;
+    // Without limits it may have no cgroup whose files would be there.
+    let unlimited = ["--memory", "max", "--cpus", "max"];
+    let inside = home.inside(&unlimited, "cd /sys/fs/cgroup && echo && find . -type d");
+    for dir in hosts {
+        assert!(!inside.contains(&format!("./{dir}")), "{dir} in {inside}");
     }
     Ok(())
 }

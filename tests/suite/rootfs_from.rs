@@ -22,6 +22,7 @@ tests![
     absolute_symlinks_are_followed_inside_the_tree,
     devices_and_setuid_bits_stay_behind,
     a_damaged_archive_is_an_error_and_leaves_nothing,
+    a_source_of_which_nothing_can_be_used_is_an_error,
     other_formats_are_named_with_what_to_do,
     an_image_of_layers_is_told_from_a_root_filesystem,
     help_says_how_to_use_it,
@@ -242,6 +243,28 @@ fn an_archive_writes_nothing_outside_the_tree() -> Outcome {
     Ok(())
 }
 
+fn a_source_of_which_nothing_can_be_used_is_an_error() -> Outcome {
+    let dir = temp_dir();
+    let (tar, empty) = (dir.path().join("evil.tar"), dir.path().join("empty"));
+    fs::write(&tar, archive(&[(FILE, "../evil", "x")])).unwrap();
+    fs::create_dir(&empty).unwrap();
+    let before = listing(dir.path());
+    for (source, why) in [
+        (&tar, "../evil: its name leads out of the tree"),
+        (&empty, "it is empty"),
+    ] {
+        let tree = dir.path().join("tree");
+        let said = refused(&mut build(&tree, &["--from", source.to_str().unwrap()]));
+        let expected = format!(
+            "error: nothing in {} can be in a root filesystem: {why}\n",
+            source.display()
+        );
+        assert_eq!(said, expected);
+        assert_eq!(listing(dir.path()), before);
+    }
+    Ok(())
+}
+
 fn absolute_symlinks_are_followed_inside_the_tree() -> Outcome {
     let dir = temp_dir();
     let tar = dir.path().join("x.tar");
@@ -409,6 +432,11 @@ fn help_says_how_to_use_it() -> Outcome {
 
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      minirun rootfs build --output tree        then `minirun run --rootfs tree -- sh`
+      minirun rootfs build --force              make the default one anew, from the programs of today
+      minirun rootfs build --from tree.tar.gz --output other
     ");
     Ok(())
 }

@@ -612,11 +612,16 @@ fn killed_at_any_moment_it_leaves_no_cgroup() -> Outcome {
     let root = home.rootfs();
     let mut random = Random::new();
     let mut left = 0;
+    // Any moment of a start, however long that takes here.
+    let begun = std::time::Instant::now();
+    let whole = home.run(&["--cpus", "max"], &["true"]);
+    let takes = begun.elapsed().as_micros() as u64;
+    assert!(whole.status.success(), "{whole:?}");
     for round in 0..20 {
         let mut run = home.minirun(&["run", &format!("r{round}"), "--cpus", "max", "--rootfs"]);
         run.arg(&root).args(["--", "sleep", "999"]);
         let mut minirun = home::Background::spawn(&mut run);
-        std::thread::sleep(Duration::from_micros(random.below(30_000)));
+        std::thread::sleep(Duration::from_micros(random.below(takes)));
         minirun.kill_hard().reap();
         left += delegated.containers().len();
         let list = home

@@ -1,15 +1,16 @@
 //! The JSON store from outside: the original's files, corrupt ones, and many writers at once.
 
 use crate::common::home::{Background, Home, Random, bare_root, rootfs, run};
-use crate::common::{Outcome, as_nobody, is_root};
+use crate::common::{Outcome, as_nobody, is_root, need_program, program};
 use crate::tests;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 tests![
+    a_power_failure_leaves_whole_records,
     a_file_of_the_original_is_listed_started_and_kept,
     a_corrupt_file_is_named_and_hides_no_other,
     of_many_who_create_one_name_exactly_one_wins,
@@ -289,6 +290,47 @@ fn output_that_cannot_be_written_is_an_error() -> Outcome {
     assert!(
         said.starts_with("error: cannot write to standard output: ENOSPC"),
         "{said}"
+    );
+    Ok(())
+}
+
+/// As far as strace(1) can show it: each record is synced before it gets its name, and a new name after that.
+fn a_power_failure_leaves_whole_records() -> Outcome {
+    need_program("strace")?;
+    let home = Home::new()?;
+    let calls = |args: &[&str]| {
+        let log = home.beside("log");
+        let mut strace = Command::new("strace");
+        strace.args(["-y", "-o", log.to_str().unwrap()]);
+        strace.args(["-e", "trace=fsync,fdatasync,rename,renameat,renameat2"]);
+        strace
+            .arg(program("minirun"))
+            .args(args)
+            .env("MINIRUN_HOME", home.path());
+        run(&mut strace).succeeded();
+        let log = fs::read_to_string(log).unwrap();
+        let lines = log.lines().filter(|line| line.contains("/containers"));
+        lines
+            .map(|line| line.split('(').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let root = rootfs().to_str().unwrap();
+    assert_eq!(
+        calls(&["create", "web", "--rootfs", root, "--", "true"]),
+        ["fdatasync", "rename", "fsync"]
+    );
+    let start = calls(&["start", "web"]);
+    let changes = start.iter().filter(|call| *call == "rename").count();
+    assert!(changes >= 2, "it runs, it has ended: {start:?}");
+    assert_eq!(start, ["fdatasync", "rename"].repeat(changes));
+    assert_eq!(
+        calls(&["rename", "web", "site"]),
+        ["rename", "fdatasync", "rename", "fsync"]
+    );
+    let short = calls(&["run", "--rm", "--rootfs", root, "--", "true"]);
+    assert!(
+        !short.is_empty() && short.iter().all(|call| call == "rename"),
+        "{short:?}"
     );
     Ok(())
 }

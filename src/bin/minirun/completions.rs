@@ -8,9 +8,9 @@ use minirun::Result;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  minirun completions bash > ~/.local/share/bash-completion/completions/minirun
-  minirun completions zsh  > ~/.zfunc/_minirun
-  minirun completions fish > ~/.config/fish/completions/minirun.fish")]
+  minirun completions bash > minirun.bash     then `source minirun.bash`
+  minirun completions zsh > _minirun          belongs in a directory of your $fpath
+  minirun completions fish > minirun.fish     belongs in ~/.config/fish/completions")]
 pub struct Args {
     /// The shell that is to be taught
     shell: Shell,

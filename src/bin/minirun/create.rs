@@ -10,7 +10,7 @@ use minirun::{Result, container};
 #[command(after_help = "\
 Examples:
   minirun create myapp
-  minirun create web --rootfs /srv/alpine --memory 128M --volume ./site:/www:ro -- httpd -f -h /www
+  minirun create web --memory 128M --volume .:/mnt:ro --workdir /mnt -- sh -c 'ls; sleep 600'
   minirun create tick --command 'while sleep 1; do date; done'")]
 pub struct Args {
     /// Letters, digits, `_`, `.` and `-`, starting with a letter or digit

@@ -6,6 +6,10 @@ use minirun::{Result, container};
 
 /// Delete containers that are not running, with their logs
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun delete web
+  minirun delete --force web db              even if they run")]
 pub struct Args {
     /// Containers made by `minirun create` or `minirun run`
     #[arg(required = true, value_name = "NAME")]

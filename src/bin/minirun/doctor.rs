@@ -13,15 +13,17 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
 /// Say what this host can and cannot do
+///
+/// Each ability is tried, none is guessed from a version: OK, limited or missing, what that means for
+/// minirun, and what to do about it. Then what a minirun that was killed has left behind; it stays unless
+/// --fix is given.
 #[derive(clap::Args)]
-#[command(long_about = "\
-Say what this host can and cannot do
-
-Each ability is tried, none is guessed from a version: OK, limited or missing, what that means for
-minirun, and what to do about it. Then what a minirun that was killed has left behind; it stays
-unless --fix is given.")]
 #[command(after_help = "\
-Exit status: 0 if containers can be started here, even with something missing; 1 if not; 125 if
+Examples:
+  minirun doctor
+  minirun doctor --fix                      remove what a minirun that was killed left
+
+Exit status: 0 if containers can be started here, even with something missing; 1 if not; 125 if \
 something could not be looked at or removed.")]
 pub struct Args {
     /// For people or for programs

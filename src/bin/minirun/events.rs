@@ -11,13 +11,13 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 /// Show what happened to the containers
 #[derive(clap::Args)]
 #[command(after_help = "\
-Events: create, start, die, oom, stop, kill, restart, pause, unpause, update, rename, attach, detach,
-exec, destroy.
+Events: create, start, die, oom, stop, kill, restart, pause, unpause, update, rename, attach, \
+detach, exec, destroy.
 
 Examples:
   minirun events --since 1h
-  minirun events -f web                     what happens to web from now on
-  minirun events -f --format json | jq .event")]
+  minirun events --format json web
+  minirun events -f web                     what happens to web from now on, until Ctrl-C")]
 pub struct Args {
     /// Only what happened to these containers, by the name that they had then
     #[arg(value_name = "NAME")]

@@ -8,14 +8,12 @@ use minirun::name::Name;
 use minirun::store::Store;
 
 /// Run another program in a running container
+///
+/// It joins all namespaces and cgroups of the container, and has its environment, user and directory unless
+/// told otherwise. The exit status is the program's. It ends when the container does, and when minirun does.
 #[derive(clap::Args)]
 #[command(
     override_usage = "minirun exec [OPTIONS] NAME CMD [ARGS]...",
-    long_about = "\
-Run another program in a running container
-
-It joins all namespaces and cgroups of the container, and has its environment, user and directory unless
-told otherwise. The exit status is the program's. It ends when the container does, and when minirun does.",
     after_help = "\
 Examples:
   minirun exec -it web sh

@@ -20,7 +20,7 @@ use std::time::Duration;
 Examples:
   minirun explain -- ps aux                  what `minirun run -- ps aux` would do
   minirun explain web                        what `minirun start web` would do
-  minirun explain --network none --format json | jq -r '.calls[].call'")]
+  minirun explain --network none -- true | grep clone3")]
 pub struct Args {
     /// A container that exists: what its start would do
     #[arg(conflicts_with = "Options")]

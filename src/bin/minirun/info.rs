@@ -9,11 +9,15 @@ use minirun::{Result, container, log};
 
 /// Show all there is to know about containers
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun info web
+  minirun info --format json web db")]
 pub struct Args {
     /// Containers made by `minirun create` or `minirun run`
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// For people or for programs
+    /// For people, or for programs: the record as it is stored, with the status that the kernel confirms
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }

@@ -6,12 +6,14 @@ use minirun::{Error, Result, container};
 use nix::sys::signal::Signal;
 
 /// Send a signal to process 1 of running containers
+///
+/// Process 1 of a PID namespace gets only the signals that it has a handler for, and KILL and STOP. After
+/// KILL the container is stopped, and not started again.
 #[derive(clap::Args)]
-#[command(long_about = "\
-Send a signal to process 1 of running containers
-
-Process 1 of a PID namespace gets only the signals that it has a handler for, and KILL and STOP. After KILL
-the container is stopped, and not started again.")]
+#[command(after_help = "\
+Examples:
+  minirun kill web
+  minirun kill --signal HUP web db")]
 pub struct Args {
     /// Running containers
     #[arg(required = true, value_name = "NAME")]

@@ -9,20 +9,25 @@ use minirun::{Error, Result};
 
 /// List the containers; with --quiet only their names
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun list
+  minirun list --format json
+  minirun delete --force $(minirun list --quiet)")]
 pub struct Args {
-    /// For people or for programs
+    /// For people, or for programs: the records as they are stored, with the status that the kernel confirms
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
 
 const HEADER: [&str; 5] = ["NAME", "STATUS", "LIMITS", "ROOT", "COMMAND"];
 
-/// How `list` and `info` print.
+/// How `list`, `info`, `top` and `stats` print.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
     Table,
-    /// The records as they are stored, with the status that the kernel confirms.
+    /// JSON.
     Json,
 }
 

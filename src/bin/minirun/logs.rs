@@ -16,8 +16,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// Show what a container in the background has written
 #[derive(clap::Args)]
 #[command(after_help = "\
-Standard output and standard error come out as they went in. A container in the foreground has no log:
-what it writes is on your terminal.
+Standard output and standard error come out as they went in. A container in the foreground has no \
+log: what it writes is on your terminal.
 
 Examples:
   minirun logs web

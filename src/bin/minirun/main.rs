@@ -62,12 +62,14 @@ Examples:
   minirun start web             run its shell; leave with `exit`
   minirun run --rm -- ps        run one command in a container that is deleted afterwards
   minirun run --memory 64M --cpu 20% --pids 10 play -- sh
+  minirun run -d tick -- sh -c 'while sleep 1; do date; done'
+  minirun logs tick             what it has written; `minirun stop tick` ends it
   minirun explain -- ps         what `run` would do, system call by system call
   minirun list
   minirun delete web
 
-Exit status: that of the command in the container, 128 + signal if a signal ended it, 125 if minirun
-itself failed, 126 if the command cannot be executed, 127 if it is not found. With several
+Exit status: that of the command in the container, 128 + signal if a signal ended it, 125 if minirun \
+itself failed, 126 if the command cannot be executed, 127 if it is not found. With several \
 names, each is done that can be, and the status is 1 if one failed.";
 
 #[derive(Subcommand)]
@@ -86,8 +88,8 @@ enum Command {
     Pause(pause::Args),
     #[command(visible_alias = "unpause")]
     Resume(resume::Args),
-    #[command(visible_alias = "ps")]
     Update(update::Args),
+    #[command(visible_alias = "ps")]
     List(list::Args),
     Top(top::Args),
     Stats(stats::Args),

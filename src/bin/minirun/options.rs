@@ -1,12 +1,13 @@
 //! The options that `create` and `run` have in common.
 
+use super::stats::memory_of_host;
 use clap::Args;
 use minirun::cgroup::{Changes, Limits};
 use minirun::log::LogLimits;
 use minirun::name::Name;
-use minirun::record::{Config, Network, Record, Restart};
+use minirun::record::{Config, Network, Record};
 use minirun::store::Store;
-use minirun::units::{parse_cpus, parse_size};
+use minirun::units::{format_size, parse_cpus, parse_size};
 use minirun::volume::Volume;
 use minirun::{Context, Error, Result, container, rootfs};
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ pub struct Options {
     init: bool,
     /// In the background: start it again when it ends: no, always, on-failure, on-failure:N
     #[arg(long, value_name = "POLICY", default_value = "no")]
-    restart: Restart,
+    restart: String,
     /// In the background: the size at which a new file of its log is begun
     #[arg(long, value_name = "SIZE", default_value = "10M")]
     log_max_size: String,
@@ -178,7 +179,7 @@ impl Options {
             terminal: self.tty,
             interactive: self.interactive,
             init: self.init,
-            restart: self.restart,
+            restart: self.restart.parse()?,
             log: LogLimits {
                 max_size: log_size(&self.log_max_size)?,
                 max_files: self.log_max_files,
@@ -236,13 +237,18 @@ fn log_size(text: &str) -> Result<u64> {
 /// Below this not even a shell can start, and the kernel would kill it before it could say anything.
 fn enough_memory(bytes: u64) -> Result<u64> {
     const LEAST: u64 = 4 << 20;
-    match bytes >= LEAST {
-        true => Ok(bytes),
-        false => Err(
-            Error::new(format!("a memory limit of {bytes} bytes is too small"))
-                .hint("at least 4M are needed to start a program; sizes without a unit are bytes"),
-        ),
+    if bytes < LEAST {
+        let too_small = format!("a memory limit of {bytes} bytes is too small");
+        let hint = "at least 4M are needed to start a program; sizes without a unit are bytes";
+        return Err(Error::new(too_small).hint(hint));
     }
+    // No error: the container may have been made for a larger host, or for memory that is yet to come.
+    if let Some(all) = memory_of_host().filter(|all| bytes > *all) {
+        let (limit, all) = (format_size(bytes), format_size(all));
+        let text = format!("this host has {all} of memory: a limit of {limit} is never reached");
+        super::warn(&text, None);
+    }
+    Ok(bytes)
 }
 
 /// More cores than there are is a per cent sign that was forgotten.

@@ -5,13 +5,15 @@ use minirun::store::Store;
 use minirun::{Result, pause};
 
 /// Let all processes of running containers stand still
+///
+/// They keep their memory and their files, and use no CPU, until `minirun resume`. What is typed in the
+/// container's terminal waits, Ctrl-C too; `minirun stop` ends a paused container. It is the kernel that
+/// freezes a cgroup: so it needs root, or a cgroup that is delegated to you.
 #[derive(clap::Args)]
-#[command(long_about = "\
-Let all processes of running containers stand still
-
-They keep their memory and their files, and use no CPU, until `minirun resume`. What is typed in the
-container's terminal waits, Ctrl-C too; `minirun stop` ends a paused container. Needs root: the kernel
-freezes cgroups, of which an ordinary user has none.")]
+#[command(after_help = "\
+Examples:
+  minirun pause web
+  minirun pause web db")]
 pub struct Args {
     /// Running containers
     #[arg(required = true, value_name = "NAME")]

@@ -8,6 +8,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 /// Delete all containers that are not running, with their logs
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun prune
+  minirun prune --force                     without asking")]
 pub struct Args {
     /// Do not ask
     #[arg(short, long)]

@@ -5,6 +5,9 @@ use minirun::{Result, container};
 
 /// Give a container another name; it may be running
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun rename web site")]
 pub struct Args {
     /// Its name
     name: String,

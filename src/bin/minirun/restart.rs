@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// End containers that run, and start them again, in the background
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun restart web")]
 pub struct Args {
     /// Containers, running or not
     #[arg(required = true, value_name = "NAME")]

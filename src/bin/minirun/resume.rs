@@ -6,6 +6,9 @@ use minirun::{Result, pause};
 
 /// Let paused containers go on
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun resume web")]
 pub struct Args {
     /// Paused containers
     #[arg(required = true, value_name = "NAME")]

@@ -26,6 +26,11 @@ enum RootfsCommand {
 /// and says what it left out and why. Nothing is downloaded. The tree appears at its place when it is
 /// complete: an interrupted build leaves what was there before.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  minirun rootfs build --output tree        then `minirun run --rootfs tree -- sh`
+  minirun rootfs build --force              make the default one anew, from the programs of today
+  minirun rootfs build --from tree.tar.gz --output other")]
 pub struct BuildArgs {
     /// Where to build [default: the one that `minirun create` uses]
     #[arg(long, value_name = "DIR")]

@@ -14,10 +14,10 @@ use minirun::{Error, Result, container, monitor, sys};
 Examples:
   minirun run --rm -- ps aux
   minirun run play                           a shell, in a container that stays
-  minirun run -d web --restart on-failure -- httpd -f      then `minirun logs -f web`
+  minirun run -d web --restart on-failure -- sh -c 'date; sleep 600'
   minirun run --rm --network none -- ip address
   minirun run --rm --explain -- true         what it does, system call by system call
-  minirun run --rm --memory 32M -- sh -c 'tail /dev/zero'     ends with 137: killed at its limit")]
+  minirun run --rm --memory 32M -- tail /dev/zero     ends with 137: killed at its limit")]
 pub struct Args {
     /// The container's name [default: a random one]
     name: Option<String>,
@@ -45,6 +45,11 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
             .hint("a container that is deleted when it ends cannot be started again"));
     }
     if !args.detach {
+        if record.config.restart != Restart::No {
+            let hint =
+                "`minirun run -d` starts it in the background; so does `minirun start -d`, later";
+            super::warn("--restart has no effect in the foreground", Some(hint));
+        }
         let run = |trace: &mut Trace| container::run(store, record, trace);
         return super::start::finish(args.explain.told(run)?);
     }

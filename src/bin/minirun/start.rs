@@ -10,19 +10,22 @@ use minirun::units::format_size;
 use minirun::{Error, Result, monitor};
 
 /// Start a container and wait for its end; with -d, in the background
+///
+/// In the foreground, on a terminal, the container has a terminal of its own, with job control: Ctrl-C and
+/// Ctrl-Z go to its programs. Otherwise its input and output are minirun's own, and minirun passes the
+/// signals INT, TERM, HUP, QUIT, USR1 and USR2 on to its process 1. The exit status is that of process 1.
+///
+/// The kernel keeps signals from a process 1 that has no handler for them, Ctrl-C's too: a container that
+/// does not listen is ended by `minirun stop NAME`.
+///
+/// In the background a monitor process keeps what the container writes (`minirun logs`), passes on what you
+/// type (`minirun attach`), records how it ended, and starts it again if its --restart policy says so.
 #[derive(clap::Args)]
-#[command(long_about = "\
-Start a container and wait for its end; with -d, in the background
-
-In the foreground, on a terminal, the container has a terminal of its own, with job control: Ctrl-C and
-Ctrl-Z go to its programs. Otherwise its input and output are minirun's own, and minirun passes the signals
-INT, TERM, HUP, QUIT, USR1 and USR2 on to its process 1. The exit status is that of process 1.
-
-The kernel keeps signals from a process 1 that has no handler for them, Ctrl-C's too: a container that
-does not listen is ended by `minirun stop NAME`.
-
-In the background a monitor process keeps what the container writes (`minirun logs`), passes on what you
-type (`minirun attach`), records how it ended, and starts it again if its --restart policy says so.")]
+#[command(after_help = "\
+Examples:
+  minirun start web
+  minirun start -d web db                   in the background
+  minirun start --explain web               what it does, system call by system call")]
 pub struct Args {
     /// Containers made by `minirun create`; more than one only with -d
     #[arg(required = true, value_name = "NAME")]

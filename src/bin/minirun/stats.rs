@@ -14,16 +14,20 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// Show what containers use, again each second
+///
+/// It ends with Ctrl-C or q. CPU % is of one core, since the line before. Memory is without files that the kernel has only cached and
+/// not used lately, as in Docker; without a limit it is compared with the host's. PIDS counts threads as
+/// well. THROTTLED is in how many periods of 100 ms the container had used up its CPU, of those in which it
+/// ran.
+///
+/// What no cgroup counts (on cgroup v1 what is not limited, and without root all that is in no cgroup
+/// delegated to you) is added up from the container's processes: CPU time in steps of 10 ms, memory with
+/// shared pages counted for each process.
 #[derive(clap::Args)]
-#[command(long_about = "\
-Show what containers use, again each second, until Ctrl-C or q
-
-CPU % is of one core, since the line before. Memory is without files that the kernel has only cached and not
-used lately, as in Docker; without a limit it is compared with the host's. PIDS counts threads as well.
-THROTTLED is in how many periods of 100 ms the container had used up its CPU, of those in which it ran.
-
-What no cgroup counts (on cgroup v1 what is not limited, and without root everything) is added up from the
-container's processes: CPU time in steps of 10 ms, memory with shared pages counted for each process.")]
+#[command(after_help = "\
+Examples:
+  minirun stats
+  minirun stats --no-stream --format json web")]
 pub struct Args {
     /// Containers [default: all that run]
     #[arg(value_name = "NAME")]
@@ -137,7 +141,7 @@ impl Watch<'_> {
 }
 
 /// `MemTotal`, proc_meminfo(5), in bytes.
-fn memory_of_host() -> Option<u64> {
+pub fn memory_of_host() -> Option<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
     let line = meminfo
         .lines()

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 /// End running containers: SIGTERM first, SIGKILL if that does not help
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  minirun stop web db
+  minirun stop --time 1 web                 SIGKILL after one second")]
 pub struct Args {
     /// Running containers
     #[arg(required = true, value_name = "NAME")]

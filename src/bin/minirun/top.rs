@@ -9,17 +9,18 @@ use minirun::units::format_size;
 use minirun::{Result, container};
 
 /// Show the processes of running containers
+///
+/// PID and PPID are the numbers that the host knows a process and its parent by; INSIDE is the number that it
+/// has in the container. TIME is CPU time, and MEMORY what is resident, with shared pages counted for each.
 #[derive(clap::Args)]
-#[command(long_about = "\
-Show the processes of running containers
-
-PID and PPID are the numbers that the host knows a process and its parent by; INSIDE is the number that it
-has in the container. TIME is CPU time, and MEMORY what is resident, with shared pages counted for each.")]
+#[command(after_help = "\
+Examples:
+  minirun top web db")]
 pub struct Args {
     /// Running containers
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// For people or for programs
+    /// For people, or for programs: one array of objects
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }

@@ -6,19 +6,15 @@ use minirun::store::Store;
 use minirun::{Error, Result, update};
 
 /// Change the limits of containers, running or not
+///
+/// A running container has the new limits at once and keeps them at its next start. What is not named stays
+/// as it is. Memory is not limited to less than the container uses now. If it had no memory limit so far, the
+/// new one holds for memory that it takes from now on.
 #[derive(clap::Args)]
-#[command(
-    long_about = "\
-Change the limits of containers, running or not
-
-A running container has the new limits at once and keeps them at its next start. What is not named stays as
-it is. Memory is not limited to less than the container uses now. If it had no memory limit so far, the new
-one holds for memory that it takes from now on.",
-    after_help = "\
+#[command(after_help = "\
 Examples:
   minirun update web --memory 256M --cpus 1.5
-  minirun update web db --pids max"
-)]
+  minirun update web db --pids max")]
 pub struct Args {
     /// Containers made by `minirun create` or `minirun run`
     #[arg(required = true, value_name = "NAME")]

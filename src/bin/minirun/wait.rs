@@ -5,11 +5,12 @@ use minirun::store::Store;
 use minirun::{Error, Result, container};
 
 /// Wait until containers have ended, and print the exit status of each
+///
+/// One that a restart policy starts again has not ended. One that has ended already is not waited for.
 #[derive(clap::Args)]
-#[command(long_about = "\
-Wait until containers have ended, and print the exit status of each
-
-One that a restart policy starts again has not ended. One that has ended already is not waited for.")]
+#[command(after_help = "\
+Examples:
+  minirun wait web                          prints its exit status when it has ended")]
 pub struct Args {
     /// Containers that have been started
     #[arg(required = true, value_name = "NAME")]

@@ -198,7 +198,9 @@ impl Home {
         let mut command = self.minirun(&["run", "--rm"]);
         command.args(options).arg("--rootfs").arg(self.rootfs());
         command.args([name, "--", "sh", "-c", script]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let said = self.dir.path().join(format!("{name}.stderr"));
+        let stderr = std::fs::File::create(&said).unwrap();
+        command.stdout(Stdio::null()).stderr(stderr);
         let mut background = Background {
             home: self,
             name: name.to_owned(),
@@ -215,7 +217,8 @@ impl Home {
                 return background;
             }
             let ended = background.minirun.try_wait().unwrap();
-            assert!(ended.is_none(), "{name} ended at once: {ended:?}");
+            let said = || std::fs::read_to_string(&said).unwrap();
+            assert!(ended.is_none(), "{name} ended: {ended:?}: {}", said());
             assert!(Instant::now() < patience, "{name} does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
