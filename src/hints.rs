@@ -54,6 +54,9 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
         (Step::PivotRoot, EINVAL) => {
             "the host's root is an initramfs, which pivot_root refuses: boot from a disk"
         }
+        (Step::WorkDir(_), ELOOP) => {
+            "it leads through /proc to something that is open outside of the container, or symlinks lead around in a circle: choose another --workdir"
+        }
         (Step::WorkDir(_), ENOTDIR) => "a part of that path is a file: choose another --workdir",
         (Step::WorkDir(_), EROFS | EACCES | EPERM) => {
             "the directory does not exist and cannot be made there: choose another --workdir"

@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// What is to be launched, in the terms of whoever launches it.
 pub struct Spec<'a> {
@@ -176,7 +176,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
         steps.push(Step::LoopbackUp);
     }
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
-    steps.push(Step::WorkDir(workdir(spec.workdir)?));
+    steps.push(Step::WorkDir(workdir(spec.workdir, true)?));
     if spec.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
@@ -245,10 +245,7 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
     // ANCHOR_END: join
     add_streams(&mut steps, spec.streams, spec.account);
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
-    steps.push(Step::WorkDir(WorkDir {
-        ancestors: Vec::new(),
-        path: c_string(spec.workdir.as_os_str().as_bytes())?,
-    }));
+    steps.push(Step::WorkDir(workdir(spec.workdir, false)?));
     add_user(&mut steps, spec.account, spec.ids);
     add_program(&mut steps, spec.args, spec.env)?;
     Ok(Plan {
@@ -421,15 +418,14 @@ fn mount(
     }))
 }
 
-fn workdir(path: &Path) -> Result<WorkDir> {
-    let mut ancestors = path
-        .ancestors()
-        .map(|dir| c_string(dir.as_os_str().as_bytes()))
-        .collect::<Result<Vec<_>>>()?;
-    ancestors.reverse();
+fn workdir(path: &Path, make: bool) -> Result<WorkDir> {
+    let parts = path.components().filter(|part| *part != Component::RootDir);
     Ok(WorkDir {
-        ancestors,
         path: c_string(path.as_os_str().as_bytes())?,
+        parts: parts
+            .map(|part| c_string(part.as_os_str().as_bytes()))
+            .collect::<Result<_>>()?,
+        make,
     })
 }
 

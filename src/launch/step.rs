@@ -14,9 +14,9 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat, umask};
-use nix::unistd::{chdir, pivot_root, setresgid, setresuid, setsid, symlinkat, write};
+use nix::unistd::{chdir, fchdir, pivot_root, setresgid, setresuid, setsid, symlinkat, write};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// One thing that the child does.
 pub enum Step {
@@ -126,9 +126,11 @@ pub struct Pipes {
 }
 
 pub struct WorkDir {
-    /// The directory and those above it, topmost first.
-    pub ancestors: Vec<CString>,
     pub path: CString,
+    /// The path in parts, from / on.
+    pub parts: Vec<CString>,
+    /// Are parts that are missing to be made?
+    pub make: bool,
 }
 
 /// Who the program runs as, in the container's numbers.
@@ -355,18 +357,30 @@ impl Pipes {
     }
 }
 
+// ANCHOR: work-dir
 impl WorkDir {
+    /// From one part to the next, and through no magic link: by /proc/self/fd (proc_pid_fd(5)) a path would lead to
+    /// whatever directory of the host a descriptor is still open on (CVE-2024-21626).
     fn run(&self, line: &Line) -> nix::Result<()> {
-        let mode = Mode::from_bits_truncate(0o755);
-        for dir in &self.ancestors {
-            match line.call(|| nix::unistd::mkdir(dir.as_c_str(), mode)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno),
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let open = |dir: RawFd, part: &CStr| {
+            line.call(|| sys::openat2(dir, part, flags, libc::RESOLVE_NO_MAGICLINKS))
+        };
+        let mut dir = open(libc::AT_FDCWD, c"/")?;
+        for part in &self.parts {
+            if self.make {
+                let mode = Mode::from_bits_truncate(0o755);
+                match line.call(|| mkdirat(&dir, part.as_c_str(), mode)) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
             }
+            dir = open(dir.as_raw_fd(), part)?;
         }
-        line.call(|| chdir(self.path.as_c_str()))
+        line.call(|| fchdir(&dir))
     }
 }
+// ANCHOR_END: work-dir
 
 // ANCHOR: become-user
 impl User {
