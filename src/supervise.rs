@@ -64,10 +64,14 @@ impl AsFd for Signals {
 }
 
 /// The size of our terminal, if input and output both are one: then the container is given one too. Not in
-/// the background of a shell (`minirun start web &`), where touching the terminal would stop us: SIGTTOU.
+/// the background of a shell (`minirun start web &`), where touching the terminal would stop us: SIGTTOU. That is
+/// so of a controlling terminal alone, which it is not after setsid(2), as in `su -c` (ENOTTY).
 pub fn terminal_size() -> Option<libc::winsize> {
     let (input, output) = (io::stdin(), io::stdout());
-    let in_foreground = tcgetpgrp(&input) == Ok(getpgrp());
+    let in_foreground = match tcgetpgrp(&input) {
+        Ok(group) => group == getpgrp(),
+        Err(errno) => errno == Errno::ENOTTY,
+    };
     let both = input.is_terminal() && output.is_terminal() && in_foreground;
     both.then(|| sys::window_size(output.as_fd()).ok())?
 }

@@ -28,6 +28,7 @@ tests![
     pasting_a_lot_does_not_deadlock,
     much_output_arrives_whole,
     without_a_terminal_on_both_sides_there_is_none_inside,
+    a_terminal_of_another_session_is_one_too,
 ];
 
 /// A terminal with minirun on it.
@@ -371,5 +372,18 @@ fn without_a_terminal_on_both_sides_there_is_none_inside() -> Outcome {
     let mut command = home.once(&["sh", "-c", "tty; test -t 1; echo $?"]);
     let said = crate::narration::run(&mut command).succeeded();
     assert_eq!(said.stdout, "not a tty\n1\n");
+    Ok(())
+}
+
+/// As in `su -c`, whose command has a new session: what its input and output are is not its controlling terminal.
+fn a_terminal_of_another_session_is_one_too() -> Outcome {
+    let home = Home::new()?;
+    let minirun = home.once(&["tty"]);
+    let mut in_session = Command::new("setsid");
+    in_session.arg("--wait").arg(minirun.get_program());
+    in_session.args(minirun.get_args());
+    let mut screen = Screen::of(&home, &in_session);
+    screen.expect("/dev/pts/0");
+    assert!(screen.end().success());
     Ok(())
 }

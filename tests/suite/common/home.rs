@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Nothing that a test waits for takes longer, even on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// No limits: what says nothing about limits should not depend on whether the host can set them.
 pub const UNLIMITED: [&str; 4] = ["--memory", "max", "--cpus", "max"];

@@ -208,7 +208,7 @@ impl Home {
             pid: 0,
             id: String::new(),
         };
-        let patience = Instant::now() + Duration::from_secs(10);
+        let patience = Instant::now() + super::home::PATIENCE;
         loop {
             let record = self.record(name);
             if record["status"] == "running" {
