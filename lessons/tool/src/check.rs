@@ -91,6 +91,7 @@ pub fn check(lessons: &Path) -> Result<Report> {
         }
         checker.links(page, &pages);
     }
+    checker.library(lessons, &source)?;
     Ok(checker.report)
 }
 
@@ -144,6 +145,45 @@ impl Checker {
             let relative = path.strip_prefix(source).unwrap_or(path);
             if !listed.iter().any(|listed| listed == relative) {
                 self.fault(&summary, 1, format!("{} is missing", relative.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The front page of the library names each module with the chapter that teaches it.
+    fn library(&mut self, lessons: &Path, source: &Path) -> Result<()> {
+        let path = beside(lessons, "src/lib.rs");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let rows: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("//! | [`"))
+            .collect();
+        for (number, line) in text.lines().enumerate() {
+            let module = line
+                .strip_prefix("pub mod ")
+                .map(|module| module.trim_end_matches(';'));
+            if let Some(module) = module
+                && !rows
+                    .iter()
+                    .any(|row| row.contains(&format!("[`{module}`]")))
+            {
+                self.fault(
+                    &path,
+                    number + 1,
+                    format!("the module {module} is in no row of the table"),
+                );
+            }
+            if line.starts_with("//! [") {
+                self.report.counts.links += 1;
+                let page = line
+                    .split_once("/book/")
+                    .and_then(|(_, page)| page.strip_suffix(".html"));
+                if !page.is_some_and(|page| source.join(page).with_extension("md").is_file()) {
+                    self.fault(&path, number + 1, format!("no page of the book: {line}"));
+                }
+            }
+            if rows.contains(&line) && !line.ends_with("] |") {
+                self.fault(&path, number + 1, "a module without its chapter");
             }
         }
         Ok(())
@@ -285,6 +325,8 @@ mod tests {
     const CHAPTER: &str = "---\nminutes: 20\nneeds: []\n---\n# 1.1 A\n\n## Question\n\n## Predict\n\n## Run\n\n\
         ```rust\n{{#include ../../../x.rs:part}}\n```\n\n## Explain\n\n[a](#run)\n[b](../b.md#of-b)\n\n\
         ## Break it\n\n## What the real runtimes do\n\n## Limits and further reading\n";
+    const LIBRARY: &str =
+        "//! | [`m`] | x | [1.1] |\n//!\n//! [1.1]: ../../../book/1-a/1-a.html\n\npub mod m;\n";
     const SOURCE: &str = "// ANCHOR: part\nfn a() {}\n// ANCHOR_END: part\n";
 
     /// A small book without a fault, and then with what `replace` makes of a chapter, a source and the contents.
@@ -298,6 +340,8 @@ mod tests {
         write("src/1-a/1-a.md", &replace(CHAPTER));
         write("src/b.md", "# Of B\n");
         write("../x.rs", &replace(SOURCE));
+        fs::create_dir(dir.path().join("src")).unwrap();
+        write("../src/lib.rs", &replace(LIBRARY));
         let report = check(&lessons).unwrap();
         report.faults.into_iter().map(|fault| fault.what).collect()
     }
@@ -330,6 +374,9 @@ mod tests {
             ("---\nminutes: 20\nneeds: []\n---\n", "", "no front matter"),
             ("## Predict\n", "", "its sections are"),
             ("[B](b.md)", "", "b.md is missing"),
+            ("pub mod m;", "pub mod n;", "n is in no row"),
+            ("/book/1-a", "/book/1-b", "no page of the book"),
+            ("| [1.1] |", "| 1 |", "without its chapter"),
             ("[a](#run)", "{{#recording x}}", "no recording"),
             ("[a](#run)", "{{#minutes 1-a/1-b.md}}", "1-a/1-b.md"),
             ("[a](#run)", "{{#minutes b.md}}", "no front matter"),
