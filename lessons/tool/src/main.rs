@@ -26,7 +26,10 @@ enum Command {
     /// Record the demos on a terminal, for lessons/src/recordings; as root
     Record,
     /// Draw the pictures in lessons/src/pictures from what the kernel shows; as root
-    Pictures,
+    Pictures {
+        /// Another directory to put them in
+        directory: Option<PathBuf>,
+    },
     /// Run the commands of pages, and compare what they print
     Transcripts {
         /// Put into the pages what the commands print here
@@ -58,7 +61,9 @@ fn main() -> Result<()> {
         }
         Command::Minutes => minutes(lessons)?,
         Command::Record => recording::record(&lessons.join("src"))?,
-        Command::Pictures => picture::draw(&lessons.join("src"))?,
+        Command::Pictures { directory } => {
+            picture::draw(&directory.unwrap_or(lessons.join("src/pictures")))?
+        }
         Command::Transcripts { write, pages } => transcripts(&pages, write)?,
     }
     Ok(())

@@ -9,8 +9,11 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// How long a command may take.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a command may take: longer on a machine that is emulated (tests/vm/run).
+fn limit() -> Duration {
+    let emulated = std::env::var_os("MACHINE_OF_ITS_OWN").is_some();
+    Duration::from_secs(if emulated { 240 } else { 60 })
+}
 
 /// What a command printed, and how it ended.
 pub struct Printed {
@@ -170,7 +173,7 @@ impl Session {
     /// Types a command, and waits for its end.
     ///
     /// # Errors
-    /// If it takes longer than [`LIMIT`], or ends the shell.
+    /// If it takes longer than a minute, or ends the shell.
     pub fn run(&mut self, command: &str) -> Result<Printed> {
         // eval, so that no syntax error can reach what is around it. `(exit …)` gives $? back.
         let quoted = command.replace('\'', r"'\''");
@@ -179,7 +182,7 @@ impl Session {
             "(exit ${{s:-0}}); eval '{quoted}' </dev/null; s=$?; printf '\\n%s %s\\n' {mark} $s\n"
         );
         self.commands.write_all(typed.as_bytes())?;
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + limit();
         let mut bytes = Vec::new();
         loop {
             let text = String::from_utf8_lossy(&bytes);
@@ -200,7 +203,7 @@ impl Session {
                 Err(RecvTimeoutError::Timeout) => {
                     bail!(
                         "`{command}` is not done after {} s; so far:\n{text}",
-                        LIMIT.as_secs()
+                        limit().as_secs()
                     )
                 }
                 Err(RecvTimeoutError::Disconnected) => {

@@ -14,7 +14,7 @@ pub struct Transcript {
     /// Where it begins in the file.
     pub line: usize,
     /// What the host must have, by `needs=`.
-    needs: Vec<String>,
+    pub needs: Vec<String>,
     /// Why it is not run at all, by `not-run=`.
     not_run: Option<String>,
     commands: Vec<Typed>,
@@ -297,7 +297,7 @@ fn filter(line: &str, exact: bool) -> String {
                 "<duration>",
             ),
             (r"\b\d+\.\d+ ?([KMGT]i?B?|B\b|%)", "<size>"),
-            (r"\b(\w+-)?[0-9a-f]{8}-[0-9a-f]{12}\b", "<id>"),
+            (r"\b(run-[0-9a-f]{8}|\w+)-[0-9a-f]{12}\b", "<id>"),
             // What --explain counts and times: steps, and microseconds.
             (r"^ *\d+ (minirun|container) ", "<step> $1 "),
             (r"\s+", " "),
@@ -313,6 +313,7 @@ fn filter(line: &str, exact: bool) -> String {
     if exact {
         return line.trim().to_owned();
     }
+    let line = line.replace('\\', "/"); // snapbox does that to one of the two sides
     let mut line = Cow::Borrowed(line.trim());
     for (regex, name) in FILTERS.iter() {
         line = Cow::Owned(regex.replace_all(&line, *name).into_owned());
@@ -343,10 +344,11 @@ pub fn write(path: &Path, outcomes: &[(usize, Outcome)]) -> Result<()> {
         if real.is_empty() {
             continue;
         }
-        let end = (*fence..lines.len()).find(|line| lines[*line].starts_with("```"));
-        let end = end.unwrap_or(lines.len());
+        let indent = &lines[fence - 1][..lines[fence - 1].find('`').unwrap_or(0)];
+        let ends = |line: &usize| lines[*line].trim_start().starts_with("```");
+        let end = (*fence..lines.len()).find(ends).unwrap_or(lines.len());
         new.extend(lines[at..*fence].iter().map(|line| format!("{line}\n")));
-        new += real;
+        new.extend(real.lines().map(|line| format!("{indent}{line}\n")));
         at = end;
     }
     new.extend(lines[at..].iter().map(|line| format!("{line}\n")));
@@ -398,6 +400,7 @@ mod tests {
             "$ printf 'no newline'\nno newline\n",
             "$ echo to standard error >&2\nto standard error\n",
             "$ cat\n$ echo\n\n",
+            "$ echo 'a\\b' web-0c672755d010\na\\b web-d94ae810e18c\n",
         ] {
             let outcome = outcome(block);
             assert!(matches!(outcome, Outcome::Same), "{block}{outcome:?}");
@@ -425,7 +428,17 @@ mod tests {
 
     #[test]
     fn a_page_gets_what_its_commands_print() {
-        let text = "# A\n\n```console\n$ seq 3\n1\n…\n$ echo new\nold\n```\n\nWords.\n";
+        for indent in ["", "  "] {
+            let text = "```console\n$ seq 3\n1\n…\n$ echo new\nold\n```\n";
+            let text = text.replace('\n', &format!("\n{indent}"));
+            written(&format!(
+                "# A\n\n- a\n\n{indent}{}\nWords.\n",
+                text.trim_end_matches(' ')
+            ));
+        }
+    }
+
+    fn written(text: &str) {
         let (dir, page) = page(text);
         let transcripts = Transcript::all(&page).unwrap();
         let outcome = transcripts[0].run(&mut Session::plain().unwrap()).unwrap();

@@ -1,7 +1,8 @@
 //! Every command in the lessons and in the README is run, and what it prints is compared.
 //!
 //! A test is a transcript, named by its page and line. The transcripts of a page are one session, so the first that is
-//! asked for runs them all.
+//! asked for runs them all. What a transcript needs is in its name, too, so that tests/vm/all can ask for those that
+//! need cgroup v2.
 
 use book::page::Page;
 use book::session::Kit;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
             Ok(transcripts) => {
                 let ran = Ran::default();
                 let of_page = transcripts.iter().enumerate().map(|(index, transcript)| {
-                    let name = format!("{name}:{}", transcript.line);
+                    let needs = transcript.needs.iter().map(|need| format!(" needs {need}"));
+                    let name = format!("{name}:{}{}", transcript.line, needs.collect::<String>());
                     (index, trial(name, index, path.clone(), ran.clone()))
                 });
                 trials.extend(of_page);

@@ -11,14 +11,13 @@ use crate::session::{Kit, Session, is_root};
 use anyhow::{Result, ensure};
 use std::path::Path;
 
-/// Draws them all into `pictures/`.
+/// Draws them all into a directory.
 ///
 /// # Errors
 /// If we are not root, or a container does not run.
-pub fn draw(source: &Path) -> Result<()> {
+pub fn draw(dir: &Path) -> Result<()> {
     ensure!(is_root(), "it takes root, for all namespaces and limits");
     let kit = Kit::make()?;
-    let dir = source.join("pictures");
     type Draw = fn(&mut Session) -> Result<(String, Svg)>;
     let pictures: [Draw; 5] = [
         process_tree::draw,
