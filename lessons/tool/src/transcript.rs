@@ -243,7 +243,9 @@ fn lacks(need: &str) -> Option<String> {
             if is_root() {
                 command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
             }
-            let made = command.args(["unshare", "--user", "true"]).output();
+            let made = command
+                .args(["unshare", "--map-root-user", "--mount", "true"])
+                .output();
             let made = made.is_ok_and(|output| output.status.success());
             (!made).then(|| "needs user namespaces for ordinary users: see `minirun doctor`".into())
         }
