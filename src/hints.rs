@@ -7,6 +7,7 @@
 use crate::launch::Step;
 use nix::errno::Errno;
 
+// ANCHOR: for-errno
 /// The hint for an error number wherever it happens.
 pub(crate) fn for_errno(errno: Errno) -> Option<&'static str> {
     Some(match errno {
@@ -20,6 +21,7 @@ pub(crate) fn for_errno(errno: Errno) -> Option<&'static str> {
         _ => return None,
     })
 }
+// ANCHOR_END: for-errno
 
 /// The hint for a step of a launch that failed with an error number.
 pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Option<&'static str> {
@@ -51,6 +53,9 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
         }
         (Step::PivotRoot, EINVAL) => {
             "the host's root is an initramfs, which pivot_root refuses: boot from a disk"
+        }
+        (Step::WorkDir(_), ELOOP) => {
+            "it leads through /proc to something that is open outside of the container, or symlinks lead around in a circle: choose another --workdir"
         }
         (Step::WorkDir(_), ENOTDIR) => "a part of that path is a file: choose another --workdir",
         (Step::WorkDir(_), EROFS | EACCES | EPERM) => {

@@ -77,6 +77,7 @@ enum Means {
 }
 
 impl IdMap {
+    // ANCHOR: own-and
     /// One id, as 0 inside, and others from 1 on. The kernel takes 340 lines (user_namespaces(7)).
     fn own_and(own: u32, others: &[Range]) -> IdMap {
         let own_range = Range {
@@ -103,6 +104,7 @@ impl IdMap {
         }
         IdMap(map)
     }
+    // ANCHOR_END: own-and
 
     /// The users of the user namespace that a process is in; none if there is no such process.
     pub(crate) fn of_process(pid: i32) -> IdMap {
@@ -288,6 +290,7 @@ impl IdMaps {
         })
     }
 
+    // ANCHOR: write-maps
     /// Tells the kernel of the ids of `child`, which has been cloned into a user namespace of its own. It is
     /// its pid; in a rehearsal, which has no child, any word.
     ///
@@ -309,6 +312,7 @@ impl IdMaps {
             }
         }
     }
+    // ANCHOR_END: write-maps
 }
 
 /// One write(2): a map can be written only once.

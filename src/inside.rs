@@ -20,12 +20,14 @@ use std::path::Path;
 /// Larger files than this are no user databases.
 const MAX_TEXT: u64 = 1 << 20;
 
+// ANCHOR: open-in-root
 /// Opens a path below `root`.
 fn open_in_root(root: &OwnedFd, path: &Path, flags: i32) -> nix::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
     let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
     sys::openat2(root.as_raw_fd(), &path, flags, resolve)
 }
+// ANCHOR_END: open-in-root
 
 fn open_root(root: &Path) -> nix::Result<OwnedFd> {
     open(

@@ -94,6 +94,7 @@ fn tell(mut asker: UnixStream, report: &Report) {
     asker.flush().ok();
 }
 
+// ANCHOR: monitor
 /// The monitor's whole life.
 fn monitor(
     store: &Store,
@@ -124,6 +125,7 @@ fn monitor(
         events::note(store, &record, "restart", &[("restarts", &restarts)]);
     }
 }
+// ANCHOR_END: monitor
 
 /// Records that a container that has ended will not be started again.
 fn say_that_it_stays_so(store: &Store, id: &str) -> Result<()> {
@@ -138,6 +140,7 @@ fn say_that_it_stays_so(store: &Store, id: &str) -> Result<()> {
     Ok(())
 }
 
+// ANCHOR: leave-the-terminal
 /// A session of our own, and none of the files that whoever started us has open: they would wait for an
 /// end that does not come.
 fn leave_the_terminal(asker: Option<&UnixStream>) -> Result<()> {
@@ -156,6 +159,7 @@ fn leave_the_terminal(asker: Option<&UnixStream>) -> Result<()> {
         None => Ok(()),
     }
 }
+// ANCHOR_END: leave-the-terminal
 
 /// So that the filesystem that we were started in can be unmounted.
 fn leave_the_directory() {

@@ -18,6 +18,7 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
+    // ANCHOR: clone-flags
     /// The `CLONE_NEW*` flags for clone3(2). The cgroup namespace is not among them: its root is the
     /// cgroup that its maker is in, and only the child, once it has joined its own, is in the right one.
     pub fn clone_flags(self) -> u64 {
@@ -31,7 +32,9 @@ impl Namespaces {
         }
         flags as u64
     }
+    // ANCHOR_END: clone-flags
 
+    // ANCHOR: to-join
     /// What a process that is to run in the container joins with setns(2), once it is in its user namespace
     /// and its pid namespace: [`Namespaces::join_for_children`].
     pub fn to_join(self) -> CloneFlags {
@@ -42,12 +45,15 @@ impl Namespaces {
         flags.set(CloneFlags::CLONE_NEWNET, self.network);
         flags
     }
+    // ANCHOR_END: to-join
 
+    // ANCHOR: join-for-children
     /// setns(2): our next child will be born in the pid namespace of this process, and we are in its user
     /// namespace, if it has one of its own, from now on.
     pub fn join_for_children(self, process: BorrowedFd) -> nix::Result<()> {
         setns(process, self.for_children())
     }
+    // ANCHOR_END: join-for-children
 
     /// What [`Namespaces::join_for_children`] joins.
     pub(crate) fn for_children(self) -> CloneFlags {
@@ -94,6 +100,7 @@ pub(crate) enum Restriction {
 }
 
 impl Restriction {
+    // ANCHOR: of-host
     /// Those that are set on the host whose root directory this is. That one is set explains a refusal; it
     /// does not prove one.
     pub fn of_host(root: &Path) -> impl Iterator<Item = Restriction> {
@@ -110,6 +117,7 @@ impl Restriction {
         .into_iter()
         .flatten()
     }
+    // ANCHOR_END: of-host
 
     /// Would it be the cause of this error?
     fn explains(self, errno: Errno) -> bool {

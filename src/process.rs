@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::fd::OwnedFd;
 
+// ANCHOR: process-id
 /// A process, by its pid and the time at which it started: no two processes since the host booted have
 /// both in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,7 @@ impl ProcessId {
         self.is_alive().then_some(pidfd)
     }
 }
+// ANCHOR_END: process-id
 
 /// Is a process, perhaps dead by now, still the copy that fork(2) or clone(2) made? Field 9 of `/proc/PID/stat`,
 /// flags: `PF_FORKNOEXEC` of the kernel's `include/linux/sched.h`, which exec takes away.

@@ -56,10 +56,12 @@ pub fn of(record: &Record) -> Result<Vec<Process>> {
     let Some(process_1) = process_1 else {
         return Err(not_running(&record.name.parse::<Name>()?));
     };
+    // ANCHOR: which-processes
     let pids = record
         .cgroup()
         .pids()
         .unwrap_or_else(|| in_namespace_of(process_1.pid));
+    // ANCHOR_END: which-processes
     // A container may make pid namespaces of its own: how deep is the container's?
     let depth = read(process_1.pid).map_or(1, |process| process.pids.len());
     let ids = IdMap::of_process(process_1.pid);

@@ -118,6 +118,7 @@ pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
     Ok(())
 }
 
+// ANCHOR: clean-up
 /// Ends the processes of a container that has no parent any more, and removes its cgroups.
 pub(crate) fn clean_up(record: &Record) -> Result<()> {
     if let Some(pidfd) = record.process().and_then(ProcessId::pidfd) {
@@ -128,3 +129,4 @@ pub(crate) fn clean_up(record: &Record) -> Result<()> {
     }
     record.cgroup().remove()
 }
+// ANCHOR_END: clean-up

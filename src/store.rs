@@ -351,6 +351,7 @@ impl Store {
         }
     }
 
+    // ANCHOR: write
     /// Writes beside the file and renames: the caller holds the lock, so one partial file is enough.
     fn write(&self, path: &Path, record: &Record) -> Result<()> {
         let partial = path.with_file_name(PARTIAL);
@@ -370,6 +371,7 @@ impl Store {
             format!("cannot write {}", path.display())
         })
     }
+    // ANCHOR_END: write
 }
 
 /// At the end, never through a symlink, and without waiting for who would read from a FIFO.

@@ -82,6 +82,7 @@ fn name_of(uid: u32, passwd: &str) -> Option<String> {
     names.next().or_else(|| std::env::var("USER").ok())
 }
 
+// ANCHOR: ranges
 /// All lines `NAME:FIRST:COUNT`, by name or by number, that do not repeat what another has said.
 fn ranges(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
     let mut found: Vec<Range> = Vec::new();
@@ -93,6 +94,7 @@ fn ranges(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
     }
     found
 }
+// ANCHOR_END: ranges
 
 /// The lines that make sense.
 fn lines(text: &str) -> impl Iterator<Item = (&str, Range)> {

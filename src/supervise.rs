@@ -138,6 +138,7 @@ pub(crate) fn send(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup) {
     }
 }
 
+// ANCHOR: forward
 fn forward(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Relay>) {
     match (signal, relay) {
         // The kernel tells the container's foreground processes when its terminal changes its size.
@@ -150,6 +151,7 @@ fn forward(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Rela
         _ => send(signal, pidfd, cgroup),
     }
 }
+// ANCHOR_END: forward
 
 /// Reaps a process that has ended; returns its exit status as a shell would.
 pub(crate) fn exit_status(pidfd: &OwnedFd) -> Result<u8> {
@@ -178,6 +180,7 @@ struct Relay {
 /// The user's terminal, made raw: every key, Ctrl-C too, reaches us as a byte. Put back when dropped.
 pub(crate) struct RawTerminal(Termios);
 
+// ANCHOR: raw-terminal
 impl RawTerminal {
     /// Makes standard input raw.
     pub fn enter() -> Result<RawTerminal> {
@@ -189,6 +192,7 @@ impl RawTerminal {
         Ok(RawTerminal(cooked))
     }
 }
+// ANCHOR_END: raw-terminal
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {

@@ -32,6 +32,7 @@ pub enum Clone {
     Child,
 }
 
+// ANCHOR: clone3
 /// clone3(2) with `CLONE_PIDFD` and SIGCHLD at the end; memory is copied, as by fork(2).
 ///
 /// `flags` are further `CLONE_*` bits; `cgroup` is the cgroup v2 directory to be born in.
@@ -62,6 +63,7 @@ pub unsafe fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Clon
         }),
     }
 }
+// ANCHOR_END: clone3
 
 /// clone3(2) with these flags, of a child that ends at once and is waited for: does this host allow it?
 pub fn try_clone3(flags: u64) -> nix::Result<()> {
@@ -379,6 +381,7 @@ pub fn interface_socket() -> nix::Result<OwnedFd> {
     )
 }
 
+// ANCHOR: loopback-up
 /// Sets `lo` up in the network namespace of `socket` (netdevice(7), SIOCSIFFLAGS).
 pub fn loopback_up(socket: BorrowedFd) -> nix::Result<()> {
     // SAFETY: zero is valid for each member of ifreq.
@@ -389,6 +392,7 @@ pub fn loopback_up(socket: BorrowedFd) -> nix::Result<()> {
     // SAFETY: SIOCSIFFLAGS reads one ifreq, whose name ends with a zero byte.
     done(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())
 }
+// ANCHOR_END: loopback-up
 
 /// setgroups(2) from a slice; unlike nix's, it takes what the plan already holds.
 pub fn setgroups(groups: &[libc::gid_t]) -> nix::Result<()> {

@@ -72,6 +72,7 @@ fn show(title: &str, asked: Option<u64>, all: bool, limit: fn(u64) -> Result<()>
     result
 }
 
+// ANCHOR: enter-new-cgroup
 /// Makes a cgroup with one controller, and makes it the current directory, so that its files are at hand. An
 /// error is the reason why this host, or the lack of root, does not permit it.
 fn enter_new_cgroup(controller: &str) -> Result<()> {
@@ -98,7 +99,9 @@ fn enter_new_cgroup(controller: &str) -> Result<()> {
     check("mkdir()", cgroup.display(), true)?;
     Ok(chdir(&cgroup)?)
 }
+// ANCHOR_END: enter-new-cgroup
 
+// ANCHOR: limit-memory
 fn limit_memory(mebibytes: u64) -> Result<()> {
     // No swap, or the kernel would make room there first. Kernels without swap accounting lack the file.
     let _ = set("memory.swappiness", "memory.swap.max", 0);
@@ -111,7 +114,9 @@ fn limit_memory(mebibytes: u64) -> Result<()> {
     })?;
     counted("memory.oom_control", "memory.events", "oom_kill ")
 }
+// ANCHOR_END: limit-memory
 
+// ANCHOR: limit-cpu
 fn limit_cpu(percent: u64) -> Result<()> {
     // In each period of 100 ms the cgroup may run for its quota, then it waits for the next. Both in µs.
     set("cpu.cfs_quota_us", "cpu.max", percent * 1000)?;
@@ -126,7 +131,9 @@ fn limit_cpu(percent: u64) -> Result<()> {
     })?;
     counted("cpu.stat", "cpu.stat", "throttled_")
 }
+// ANCHOR_END: limit-cpu
 
+// ANCHOR: limit-pids
 fn limit_pids(limit: u64) -> Result<()> {
     set("pids.max", "pids.max", limit)?;
     run(", 0)", || {
@@ -145,6 +152,7 @@ fn limit_pids(limit: u64) -> Result<()> {
     })?;
     counted("pids.events", "pids.events", "max ")
 }
+// ANCHOR_END: limit-pids
 
 /// Writes a limit and reads it back: what is made to run into a limit must not run without.
 fn set(v1: &str, v2: &str, value: u64) -> Result<()> {

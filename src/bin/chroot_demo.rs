@@ -72,6 +72,7 @@ fn in_a_child(options: &Options, experiment: fn() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
+// ANCHOR: make-tree
 /// Makes /mnt/rootfs, and beside it what is not to be seen from there, on a tmpfs that nobody else has.
 fn make_tree(options: &Options) -> Result<()> {
     let dir = options.root.clone().unwrap_or("/".into());
@@ -85,7 +86,9 @@ fn make_tree(options: &Options) -> Result<()> {
     let proc = fs::read_dir("/mnt/rootfs/proc").map(drop);
     proc.context("the tree has no directory proc to mount /proc on")
 }
+// ANCHOR_END: make-tree
 
+// ANCHOR: chroot-and-escape
 fn chroot_and_escape() -> Result<()> {
     say("\n1. chroot: a directory becomes /".bold());
     ask("chroot(\"/mnt/rootfs\")", chroot("/mnt/rootfs"))?;
@@ -104,7 +107,9 @@ fn walk_out() -> Result<()> {
     ask("chdir(\"..\") × 99", (0..99).try_for_each(|_| chdir("..")))?;
     ask("chroot(\".\")", chroot("."))
 }
+// ANCHOR_END: chroot-and-escape
 
+// ANCHOR: pivot
 fn pivot_root_and_fail_to_escape() -> Result<()> {
     say("\n3. pivot_root: another mount becomes /".bold());
     ask("chdir(\"/mnt/rootfs\")", chdir("/mnt/rootfs"))?;
@@ -122,6 +127,7 @@ fn pivot_root_and_fail_to_escape() -> Result<()> {
     walk_out()?;
     look_around(Err(ErrorKind::NotFound))
 }
+// ANCHOR_END: pivot
 
 /// Tells what is in sight. The secret must be, or must not be.
 fn look_around(secret: Result<String, ErrorKind>) -> Result<()> {

@@ -61,6 +61,7 @@ fn main() -> Result<ExitCode> {
     Ok(status.into())
 }
 
+// ANCHOR: fork
 /// One call, two returns: the copy goes on from here too, and knows by the answer that it is the child.
 fn copy_and_wait(call: &str, copy: fn() -> Result<Pid>) -> Result<()> {
     let mut number = 1;
@@ -86,7 +87,9 @@ fn fork() -> Result<Pid> {
     // SAFETY: this program never starts a thread, so no lock is held by a thread that the child lacks.
     Ok(Pid::from_raw(Errno::result(unsafe { libc::fork() })?))
 }
+// ANCHOR_END: fork
 
+// ANCHOR: clone
 /// The same by the system call itself. The zeros are a stack, where to write thread ids, and thread-local
 /// storage: a thread needs its own, a copy has ours. Lesson 2 adds flags for what shall *not* be shared.
 #[allow(unsafe_code)]
@@ -95,7 +98,9 @@ fn clone() -> Result<Pid> {
     let answer = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
     Ok(Pid::from_raw(Errno::result(answer)? as libc::pid_t))
 }
+// ANCHOR_END: clone
 
+// ANCHOR: exec
 /// exec replaces the program in a process; the process stays. Returns what a shell would have in `$?`.
 fn exec_and_wait(command: &[CString]) -> Result<u8> {
     let child = fork()?;
@@ -109,7 +114,9 @@ fn exec_and_wait(command: &[CString]) -> Result<u8> {
     }
     wait_for(child)
 }
+// ANCHOR_END: exec
 
+// ANCHOR: zombie
 /// A process that has ended stays in the process table until its parent asks how it ended.
 fn leave_a_zombie() -> Result<()> {
     let child = fork()?;
@@ -126,7 +133,9 @@ fn leave_a_zombie() -> Result<()> {
     check("it was a zombie until we waited", stat.contains(") Z "))?;
     check("now it is gone", !fs::exists(format!("/proc/{child}"))?)
 }
+// ANCHOR_END: zombie
 
+// ANCHOR: wait
 /// Waits for a child and tells how it ended; returns what a shell would have in `$?`.
 fn wait_for(child: Pid) -> Result<u8> {
     let (how, number, base) = match waitpid(child, None)? {
@@ -137,6 +146,7 @@ fn wait_for(child: Pid) -> Result<u8> {
     tell("parent", "waitpid()", format!("{how} {number}"));
     Ok((base + number) as u8)
 }
+// ANCHOR_END: wait
 
 /// One line of the story: who speaks, its process id, what it asked the kernel, and the answer.
 fn tell(who: &str, asked: &str, answer: impl Display) {

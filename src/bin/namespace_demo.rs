@@ -16,6 +16,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::{ffi::OsString, fmt::Display, fs, iter::zip, path::PathBuf};
 
+// ANCHOR: namespaces
 /// Each namespace: the kernel's name in /proc/PID/ns, the flag for clone, and what it isolates.
 const NAMESPACES: [(&str, CloneFlags, &str); 7] = [
     ("pid", CloneFlags::CLONE_NEWPID, "process ids"),
@@ -26,6 +27,7 @@ const NAMESPACES: [(&str, CloneFlags, &str); 7] = [
     ("cgroup", CloneFlags::CLONE_NEWCGROUP, "cgroup paths"),
     ("user", CloneFlags::CLONE_NEWUSER, "user ids, capabilities"),
 ];
+// ANCHOR_END: namespaces
 
 /// Lesson 2: a child in namespaces of its own, seen from inside and from outside.
 ///
@@ -88,6 +90,7 @@ fn main() -> Result<ExitCode> {
     Ok(status.into())
 }
 
+// ANCHOR: clone
 /// The system call of lesson 1, with a flag for each namespace that the child shall not share with us.
 #[allow(unsafe_code)]
 fn clone(flags: CloneFlags) -> Result<Pid> {
@@ -96,6 +99,7 @@ fn clone(flags: CloneFlags) -> Result<Pid> {
         unsafe { libc::syscall(libc::SYS_clone, flags.bits() | libc::SIGCHLD, 0, 0, 0, 0) };
     Ok(Pid::from_raw(Errno::result(answer)? as libc::pid_t))
 }
+// ANCHOR_END: clone
 
 /// Each is a link like `uts:[4026531838]`; the number is an inode, and the same inode is the same namespace.
 /// What was asked for must be new, and nothing else.
@@ -112,6 +116,7 @@ fn compare(flags: CloneFlags, before: [io::Result<PathBuf>; 7]) -> Result<()> {
 
 /// The child must change nothing but what a flag has made its own.
 fn change(flags: CloneFlags, (uid, gid): (Uid, Gid), tmpfs: &str) -> Result<()> {
+    // ANCHOR: user
     if flags.contains(CloneFlags::CLONE_NEWUSER) {
         // Until ids are mapped we are nobody. Anybody may map his own, if he gives up setgroups(2) first.
         fs::write("/proc/self/setgroups", "deny")?;
@@ -119,6 +124,8 @@ fn change(flags: CloneFlags, (uid, gid): (Uid, Gid), tmpfs: &str) -> Result<()> 
         fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
         check("geteuid()", geteuid(), geteuid().is_root())?;
     }
+    // ANCHOR_END: user
+    // ANCHOR: pid
     if flags.contains(CloneFlags::CLONE_NEWPID) {
         // One process, two ids: this /proc is still the host's, which knows both.
         let status = fs::read_to_string("/proc/self/status")?;
@@ -126,11 +133,15 @@ fn change(flags: CloneFlags, (uid, gid): (Uid, Gid), tmpfs: &str) -> Result<()> 
         let pids = pids.unwrap_or_default().replace('\t', " ");
         check("/proc/self/status", &pids, pids.ends_with(" 1"))?;
     }
+    // ANCHOR_END: pid
+    // ANCHOR: uts
     if flags.contains(CloneFlags::CLONE_NEWUTS) {
         sethostname("inside")?;
         let name = gethostname()?;
         check("gethostname()", name.display(), name == "inside")?;
     }
+    // ANCHOR_END: uts
+    // ANCHOR: mount
     if flags.contains(CloneFlags::CLONE_NEWNS) {
         // Our mounts are a copy of the host's. Where those are shared, as systemd has them, what is mounted
         // in the copy appears on the host too, unless the copy is made private first.
@@ -146,6 +157,7 @@ fn change(flags: CloneFlags, (uid, gid): (Uid, Gid), tmpfs: &str) -> Result<()> 
             Err(errno) => say(format!("   - no new /proc: {errno}")),
         }
     }
+    // ANCHOR_END: mount
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use nix::unistd::{AccessFlags, access, getppid, getuid};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+// ANCHOR: base
 /// The directory of a tree in which we may make cgroups. `own` is a `/proc/self/cgroup`.
 pub(super) fn base(hierarchy: &Hierarchy, own: &str) -> Option<PathBuf> {
     let own = own_path(hierarchy, own)?;
@@ -34,6 +35,7 @@ pub(super) fn base(hierarchy: &Hierarchy, own: &str) -> Option<PathBuf> {
     };
     topmost.map(|dir| dir.to_path_buf())
 }
+// ANCHOR_END: base
 
 /// The path in the line of this tree, `NUMBER:CONTROLLERS:PATH`: cgroups(7), "/proc/pid/cgroup".
 fn own_path<'a>(hierarchy: &Hierarchy, own: &'a str) -> Option<&'a str> {
@@ -48,6 +50,7 @@ fn own_path<'a>(hierarchy: &Hierarchy, own: &'a str) -> Option<&'a str> {
     })
 }
 
+// ANCHOR: is-ours
 /// May we make cgroups there, and on v2 also enable controllers for them and send processes to them?
 fn is_ours(dir: &Path, version: Version) -> bool {
     let files: &[&str] = match version {
@@ -58,6 +61,7 @@ fn is_ours(dir: &Path, version: Version) -> bool {
         .iter()
         .all(|file| access(&dir.join(file), AccessFlags::W_OK).is_ok())
 }
+// ANCHOR_END: is-ours
 
 /// v2: processes in a cgroup other than the real root, which alone has no `cgroup.type`.
 pub(super) fn holds_processes(dir: &Path) -> bool {

@@ -52,6 +52,7 @@ impl Cgroup {
 }
 
 impl Dir {
+    // ANCHOR: set-frozen
     /// Writes the wish, and waits until it is true.
     fn set_frozen(&self, frozen: bool) -> Result<()> {
         let (file, value) = match (self.version, frozen) {
@@ -74,6 +75,7 @@ impl Dir {
         }
         Ok(())
     }
+    // ANCHOR_END: set-frozen
 
     /// `None` if the kernel is about it, or the cgroup is gone.
     fn frozen(&self) -> Option<bool> {

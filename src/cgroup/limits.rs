@@ -136,6 +136,7 @@ impl Limits {
 }
 
 impl Setting {
+    // ANCHOR: files
     /// The files to write, in order. v2: `Documentation/admin-guide/cgroup-v2.rst`; v1:
     /// `Documentation/admin-guide/cgroup-v1/memory.rst`, `Documentation/scheduler/sched-bwc.rst`,
     /// `Documentation/admin-guide/cgroup-v1/pids.rst`.
@@ -164,6 +165,7 @@ impl Setting {
             (_, Value::Pids(number)) => vec![("pids.max", or("max", *number))],
         }
     }
+    // ANCHOR_END: files
 
     /// Is it no limit?
     pub fn is_lifted(&self) -> bool {

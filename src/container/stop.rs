@@ -55,6 +55,7 @@ fn end(store: &Store, name: &Name, signals: &[(Signal, Duration)]) -> Result<boo
         .hint("it may be stopped itself (state T in `ps`): `minirun info` shows its pid"))
 }
 
+// ANCHOR: end-process
 fn end_process(
     name: &Name,
     pidfd: &OwnedFd,
@@ -77,6 +78,7 @@ fn end_process(
     Err(Error::new(format!("the container {name} does not die"))
         .hint("one of its processes waits in the kernel (state D in `ps`), perhaps for a disk or a network filesystem"))
 }
+// ANCHOR_END: end-process
 
 /// Tells a monitor that waits to start its container again to end.
 fn end_monitor(name: &Name, monitor: &OwnedFd) -> Result<()> {

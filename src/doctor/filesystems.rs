@@ -77,6 +77,7 @@ fn proc() -> nix::Result<()> {
     }
 }
 
+// ANCHOR: overlayfs
 /// Two layers: a file of the lower one is changed, and stays as it was below.
 fn overlayfs() -> nix::Result<()> {
     for dir in ["lower", "upper", "work", "merged"] {
@@ -92,3 +93,4 @@ fn overlayfs() -> nix::Result<()> {
         _ => Err(Errno::EIO),
     }
 }
+// ANCHOR_END: overlayfs

@@ -89,6 +89,7 @@ impl Finding {
     }
 }
 
+// ANCHOR: examine
 /// All findings, in the order in which a person wants to read them; the first says whether a container can
 /// be started here at all. For a process of one thread: see [`crate::sys::try_in_child`].
 ///
@@ -107,6 +108,7 @@ pub fn examine() -> Result<Vec<Finding>> {
     found.extend(surroundings::checks(Path::new("/")));
     Ok(found)
 }
+// ANCHOR_END: examine
 
 /// A name for whatever a check makes, which nothing else has.
 fn trial_id() -> String {

@@ -52,6 +52,7 @@ impl Ability {
     }
 }
 
+// ANCHOR: attempt
 /// Why something cannot be done here; `None` if it can.
 pub fn attempt(trial: impl FnOnce() -> nix::Result<()>) -> Option<String> {
     match sys::try_in_child(trial) {
@@ -61,6 +62,7 @@ pub fn attempt(trial: impl FnOnce() -> nix::Result<()>) -> Option<String> {
         Err(errno) => Some(format!("it could not be tried: {errno}")),
     }
 }
+// ANCHOR_END: attempt
 
 /// In a child: moves to new namespaces of these kinds, as minirun would; an ordinary user in a user
 /// namespace of his own.

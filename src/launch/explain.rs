@@ -243,9 +243,19 @@ fn connect(pipes: &Pipes) -> Vec<String> {
 }
 
 fn enter(workdir: &WorkDir) -> Vec<String> {
-    let make = workdir.ancestors.iter();
-    let mut calls: Vec<_> = make.map(|dir| format!("mkdir({dir:?}, 0755)")).collect();
-    calls.push(format!("chdir({:?})", workdir.path));
+    let open = |dir: &str, part: &CStr| {
+        format!(
+            "openat2({dir}, {part:?}, {{O_RDONLY|O_CLOEXEC|O_DIRECTORY|O_PATH, RESOLVE_NO_MAGICLINKS}}) = N"
+        )
+    };
+    let mut calls = vec![open("AT_FDCWD", c"/")];
+    for part in &workdir.parts {
+        if workdir.make {
+            calls.push(format!("mkdirat(N, {part:?}, 0755)"));
+        }
+        calls.push(open("N", part));
+    }
+    calls.push("fchdir(N)".into());
     calls
 }
 

@@ -14,6 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
+// ANCHOR: split
 /// Copies the calling process, and returns in the copy, which goes on to become the program. The other one
 /// is the init, and ends in here.
 pub fn split(line: &Line, ours: &CommandLine) -> nix::Result<()> {
@@ -35,6 +36,7 @@ pub fn split(line: &Line, ours: &CommandLine) -> nix::Result<()> {
     })?;
     lead_the_terminal(line)
 }
+// ANCHOR_END: split
 
 /// A process group of the program's own, in the foreground of the terminal, if there is one: so Ctrl-C goes
 /// to the program, and not to the init, which would pass it on a second time.
@@ -48,6 +50,7 @@ fn lead_the_terminal(line: &Line) -> nix::Result<()> {
     }
 }
 
+// ANCHOR: look-after
 /// The init's whole life: returns the program's exit status as a shell would have it.
 fn look_after(program: Pid) -> u8 {
     let all = SigSet::all();
@@ -80,3 +83,4 @@ fn reap(program: Pid) -> Option<u8> {
         }
     }
 }
+// ANCHOR_END: look-after

@@ -148,6 +148,7 @@ pub fn send_terminal(line: &Line, master: BorrowedFd) -> nix::Result<()> {
     line.call(|| sys::send(line.socket, b"T", Some(master)))
 }
 
+// ANCHOR: send-failure
 /// Child: the last words.
 pub fn send_failure(line: &Line, step: usize, errno: Errno) {
     let mut message = [b'F'; 9];
@@ -156,6 +157,7 @@ pub fn send_failure(line: &Line, step: usize, errno: Errno) {
     // If the parent is gone there is nobody to tell.
     let _ = sys::send(line.socket, &message, None);
 }
+// ANCHOR_END: send-failure
 
 /// Parent: the next message.
 pub fn receive(line: &OwnedFd) -> Result<Message> {

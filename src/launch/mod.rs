@@ -178,6 +178,7 @@ fn map_and_go(ids: &IdMaps, pid: Pid, line: &OwnedFd, trace: &mut Trace) -> Resu
     Ok(gone.context(|| "cannot reach the child process")?)
 }
 
+// ANCHOR: child
 /// The child's whole life until exec.
 fn child(plan: &Plan, line: &Line) -> ! {
     for (number, step) in plan.steps.iter().enumerate() {
@@ -189,7 +190,9 @@ fn child(plan: &Plan, line: &Line) -> ! {
     }
     sys::exit_now(i32::from(Error::RUNTIME_FAILED))
 }
+// ANCHOR_END: child
 
+// ANCHOR: hear
 /// Listens to the child until it runs its program.
 fn hear(
     plan: &Plan,
@@ -231,7 +234,9 @@ fn hear(
         }
     }
 }
+// ANCHOR_END: hear
 
+// ANCHOR: killed-before-exec
 /// The end of the line is also that of a child that is dead.
 fn killed_before_exec(plan: &Plan, pid: Pid, pidfd: &OwnedFd) -> Option<Signal> {
     let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
@@ -242,6 +247,7 @@ fn killed_before_exec(plan: &Plan, pid: Pid, pidfd: &OwnedFd) -> Option<Signal> 
     let is_init = plan.steps.iter().any(|step| matches!(step, Step::Init(_)));
     (is_init || never_execed(pid)).then_some(signal)
 }
+// ANCHOR_END: killed-before-exec
 
 fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
     let Some(step) = plan.steps.get(number) else {

@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// What is to be launched, in the terms of whoever launches it.
 pub struct Spec<'a> {
@@ -85,6 +85,7 @@ pub struct Plan {
     pub(super) steps: Vec<Step>,
 }
 
+// ANCHOR: hidden-paths
 /// Paths of /proc and /sys that tell too much about the host, or let one change it: the lists of the OCI
 /// runtimes' default configuration (`runc spec`).
 const MASKED: [&std::ffi::CStr; 11] = [
@@ -107,6 +108,7 @@ const READ_ONLY: [&std::ffi::CStr; 5] = [
     c"proc/sys",
     c"proc/sysrq-trigger",
 ];
+// ANCHOR_END: hidden-paths
 
 /// Turns a specification into the list of steps.
 ///
@@ -117,6 +119,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     let root = c_string(spec.root.as_os_str().as_bytes())?;
     let mut steps = vec![Step::DieWithParent];
 
+    // ANCHOR: who-and-where
     // Who and where it is.
     if in_user_namespace {
         steps.push(Step::AwaitIdMaps);
@@ -128,6 +131,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     // Only now, so that the cgroup just joined is the root of what it sees.
     steps.push(Step::NewCgroupNamespace);
     steps.push(Step::NewSession);
+    // ANCHOR_END: who-and-where
 
     // What it sees.
     steps.push(Step::PrivateMounts);
@@ -172,7 +176,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
         steps.push(Step::LoopbackUp);
     }
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
-    steps.push(Step::WorkDir(workdir(spec.workdir)?));
+    steps.push(Step::WorkDir(workdir(spec.workdir, true)?));
     if spec.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
@@ -231,18 +235,17 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
     if !tasks.is_empty() {
         steps.push(Step::JoinCgroups(tasks));
     }
+    // ANCHOR: join
     let process_1 = spec.process_1.try_clone();
     steps.push(Step::JoinNamespaces(Joined {
         process_1: process_1.context(|| "cannot copy a descriptor")?,
         flags: spec.namespaces.to_join(),
     }));
     steps.push(Step::NewSession);
+    // ANCHOR_END: join
     add_streams(&mut steps, spec.streams, spec.account);
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
-    steps.push(Step::WorkDir(WorkDir {
-        ancestors: Vec::new(),
-        path: c_string(spec.workdir.as_os_str().as_bytes())?,
-    }));
+    steps.push(Step::WorkDir(workdir(spec.workdir, false)?));
     add_user(&mut steps, spec.account, spec.ids);
     add_program(&mut steps, spec.args, spec.env)?;
     Ok(Plan {
@@ -328,6 +331,7 @@ const TTY_GROUP: u32 = 5;
 /// For filesystems that hold no programs.
 const NO_PROGRAMS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC);
 
+// ANCHOR: add-dev
 /// A /dev with what every program may expect, and nothing of the host's hardware: the devices and links
 /// that the OCI runtime specification asks for (config-linux.md, "Default Devices").
 fn add_dev(steps: &mut Vec<Step>, in_user_namespace: bool, has_tty_group: bool) -> Result<()> {
@@ -366,6 +370,7 @@ fn add_dev(steps: &mut Vec<Step>, in_user_namespace: bool, has_tty_group: bool) 
     }
     Ok(())
 }
+// ANCHOR_END: add-dev
 
 /// The container's own cgroup under /sys/fs/cgroup, read-only, so that programs inside can read their
 /// limits.
@@ -413,15 +418,14 @@ fn mount(
     }))
 }
 
-fn workdir(path: &Path) -> Result<WorkDir> {
-    let mut ancestors = path
-        .ancestors()
-        .map(|dir| c_string(dir.as_os_str().as_bytes()))
-        .collect::<Result<Vec<_>>>()?;
-    ancestors.reverse();
+fn workdir(path: &Path, make: bool) -> Result<WorkDir> {
+    let parts = path.components().filter(|part| *part != Component::RootDir);
     Ok(WorkDir {
-        ancestors,
         path: c_string(path.as_os_str().as_bytes())?,
+        parts: parts
+            .map(|part| c_string(part.as_os_str().as_bytes()))
+            .collect::<Result<_>>()?,
+        make,
     })
 }
 

@@ -14,9 +14,9 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat, umask};
-use nix::unistd::{chdir, pivot_root, setresgid, setresuid, setsid, symlinkat, write};
+use nix::unistd::{chdir, fchdir, pivot_root, setresgid, setresuid, setsid, symlinkat, write};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// One thing that the child does.
 pub enum Step {
@@ -126,9 +126,11 @@ pub struct Pipes {
 }
 
 pub struct WorkDir {
-    /// The directory and those above it, topmost first.
-    pub ancestors: Vec<CString>,
     pub path: CString,
+    /// The path in parts, from / on.
+    pub parts: Vec<CString>,
+    /// Are parts that are missing to be made?
+    pub make: bool,
 }
 
 /// Who the program runs as, in the container's numbers.
@@ -161,8 +163,10 @@ impl Step {
             Step::DieWithParent => die_with_parent(line),
             Step::AwaitIdMaps => super::line::await_go(line),
             Step::JoinCgroups(tasks) => join_cgroups(line, tasks),
+            // ANCHOR: setns-and-unshare
             Step::JoinNamespaces(joined) => line.call(|| setns(&joined.process_1, joined.flags)),
             Step::NewCgroupNamespace => line.call(|| unshare(CloneFlags::CLONE_NEWCGROUP)),
+            // ANCHOR_END: setns-and-unshare
             Step::NewSession => line.call(setsid).map(drop),
             Step::Umask(mode) => line.call(|| Ok(umask(*mode))).map(drop),
             Step::PrivateMounts => change_mount(line, c"/", MsFlags::MS_REC | MsFlags::MS_PRIVATE),
@@ -190,13 +194,17 @@ impl Step {
             Step::MaskedPath(path) => if_it_exists(mask(line, path)),
             Step::Terminal(terminal) => terminal.run(line),
             Step::Streams(pipes) => pipes.run(line),
+            // ANCHOR: pivot-steps
             Step::PivotRoot => line.call(|| pivot_root(c".", c".")),
             Step::DetachOldRoot => {
                 line.call(|| umount2(c".", MntFlags::MNT_DETACH))?;
                 line.call(|| chdir(c"/"))
             }
+            // ANCHOR_END: pivot-steps
             Step::ReadOnlyRoot => set_read_only(line, c"/", 0),
+            // ANCHOR: host-name
             Step::HostName(name) => line.call(|| nix::unistd::sethostname(name)),
+            // ANCHOR_END: host-name
             Step::LoopbackUp => loopback_up(line),
             Step::WorkDir(workdir) => workdir.run(line),
             Step::User(user) => user.run(line),
@@ -226,6 +234,7 @@ fn join_cgroups(line: &Line, tasks: &[Door]) -> nix::Result<()> {
     Ok(())
 }
 
+// ANCHOR: mount-calls
 /// A change of propagation or attributes: no source, no type, no options.
 fn change_mount(line: &Line, path: &CStr, flags: MsFlags) -> nix::Result<()> {
     line.call(|| mount(None::<&CStr>, path, None::<&CStr>, flags, None::<&CStr>))
@@ -235,7 +244,9 @@ fn bind(line: &Line, source: &CStr, target: &CStr) -> nix::Result<()> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     line.call(|| mount(Some(source), target, None::<&CStr>, flags, None::<&CStr>))
 }
+// ANCHOR_END: mount-calls
 
+// ANCHOR: mount-run
 impl Mount {
     /// The mount point is opened first, refusing symlinks, and then mounted on through the descriptor:
     /// so nobody who can write to the root filesystem can make us mount somewhere else.
@@ -249,7 +260,9 @@ impl Mount {
         line.call(|| mount(kind, by_fd, kind, self.flags, options))
     }
 }
+// ANCHOR_END: mount-run
 
+// ANCHOR: volume-run
 impl Volume {
     /// The tree is made read-only before it is attached, so that it is never seen writable. Symlinks in
     /// the destination are followed as the container would: its root is their root.
@@ -267,12 +280,16 @@ impl Volume {
         line.call(|| sys::move_mount(tree.as_fd(), target.as_fd()))
     }
 }
+// ANCHOR_END: volume-run
 
+// ANCHOR: bind-sys
 fn bind_sys(line: &Line) -> nix::Result<()> {
     bind(line, c"/sys", c"sys")?;
     set_read_only(line, c"sys", libc::AT_RECURSIVE)
 }
+// ANCHOR_END: bind-sys
 
+// ANCHOR: read-only-and-mask
 fn read_only(line: &Line, path: &CStr) -> nix::Result<()> {
     bind(line, path, path)?;
     set_read_only(line, path, 0)
@@ -291,11 +308,14 @@ fn mask(line: &Line, path: &CStr) -> nix::Result<()> {
         result => result,
     }
 }
+// ANCHOR_END: read-only-and-mask
 
+// ANCHOR: loopback-up
 fn loopback_up(line: &Line) -> nix::Result<()> {
     let socket = line.call(sys::interface_socket)?;
     line.call(|| sys::loopback_up(socket.as_fd()))
 }
+// ANCHOR_END: loopback-up
 
 /// Not every kernel has every file of /proc.
 fn if_it_exists(result: nix::Result<()>) -> nix::Result<()> {
@@ -305,6 +325,7 @@ fn if_it_exists(result: nix::Result<()>) -> nix::Result<()> {
     }
 }
 
+// ANCHOR: terminal
 impl Terminal {
     fn run(&self, line: &Line) -> nix::Result<()> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -322,6 +343,7 @@ impl Terminal {
         super::line::send_terminal(line, master.as_fd())
     }
 }
+// ANCHOR_END: terminal
 
 impl Pipes {
     fn run(&self, line: &Line) -> nix::Result<()> {
@@ -335,19 +357,32 @@ impl Pipes {
     }
 }
 
+// ANCHOR: work-dir
 impl WorkDir {
+    /// From one part to the next, and through no magic link: by /proc/self/fd (proc_pid_fd(5)) a path would lead to
+    /// whatever directory of the host a descriptor is still open on (CVE-2024-21626).
     fn run(&self, line: &Line) -> nix::Result<()> {
-        let mode = Mode::from_bits_truncate(0o755);
-        for dir in &self.ancestors {
-            match line.call(|| nix::unistd::mkdir(dir.as_c_str(), mode)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno),
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let open = |dir: RawFd, part: &CStr| {
+            line.call(|| sys::openat2(dir, part, flags, libc::RESOLVE_NO_MAGICLINKS))
+        };
+        let mut dir = open(libc::AT_FDCWD, c"/")?;
+        for part in &self.parts {
+            if self.make {
+                let mode = Mode::from_bits_truncate(0o755);
+                match line.call(|| mkdirat(&dir, part.as_c_str(), mode)) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
             }
+            dir = open(dir.as_raw_fd(), part)?;
         }
-        line.call(|| chdir(self.path.as_c_str()))
+        line.call(|| fchdir(&dir))
     }
 }
+// ANCHOR_END: work-dir
 
+// ANCHOR: become-user
 impl User {
     fn run(&self, line: &Line) -> nix::Result<()> {
         if let Some(groups) = &self.groups {
@@ -359,6 +394,7 @@ impl User {
         line.call(|| setresuid(uid, uid, uid))
     }
 }
+// ANCHOR_END: become-user
 
 /// minirun has blocked the signals that it forwards, and ignores SIGPIPE in some commands; both would be
 /// inherited across exec.
@@ -368,6 +404,7 @@ fn default_signals(line: &Line) -> nix::Result<()> {
     line.call(|| sys::default_action(Signal::SIGPIPE))
 }
 
+// ANCHOR: exec
 impl Exec {
     /// As execvp(3): the first that exists and may be executed; if one existed but may not be, EACCES.
     fn run(&self, line: &Line) -> nix::Result<()> {
@@ -383,6 +420,7 @@ impl Exec {
         Err(verdict)
     }
 }
+// ANCHOR_END: exec
 
 /// `/proc/self/fd/N` without an allocation: the only way to name an open directory to mount(2).
 struct FdPath([u8; 32]);

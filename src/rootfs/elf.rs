@@ -11,6 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+// ANCHOR: elf
 /// The part of an ELF file that decides what else must be in the tree.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Elf {
@@ -27,6 +28,7 @@ pub(super) struct Elf {
     /// DT_RUNPATH: directories to search for its own libraries only.
     pub runpath: Vec<OsString>,
 }
+// ANCHOR_END: elf
 
 /// Reads the headers; `None` if this is no ELF file, an error if it is a broken one.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<Elf>, goblin::error::Error> {

@@ -47,6 +47,7 @@ impl Loader {
         }
     }
 
+    // ANCHOR: closure
     /// Everything that a program at `program` needs, its loader first; or the reason why it cannot run.
     pub fn closure(&mut self, program: &Found, elf: Elf) -> Result<Vec<Found>, String> {
         let interpreter = elf.interpreter.clone();
@@ -78,6 +79,7 @@ impl Loader {
         }
         Ok(closure)
     }
+    // ANCHOR_END: closure
 
     /// Where a library of the same kind as an ELF file would be found by name alone, as dlopen(3) does.
     pub fn by_name(&mut self, name: &str, like: &Elf) -> Option<Found> {

@@ -43,6 +43,7 @@ for_both![
     a_volume_is_not_mounted_through_a_symlink_that_leads_out,
     the_environment_is_the_containers_own,
     the_working_directory_is_made,
+    the_working_directory_is_never_the_hosts,
     signals_are_as_a_shell_would_leave_them,
     no_program_inside_gains_privileges,
     without_a_network_there_is_only_a_loopback_interface,
@@ -559,6 +560,51 @@ fn the_working_directory_is_made(home: &Home) -> Outcome {
     assert_eq!(
         home.inside(&dir, "pwd -P; touch x && echo mine"),
         "/tmp/made/for/it\nmine\n"
+    );
+    Ok(())
+}
+
+/// minirun's caller has left directories open, and a descriptor of one leads back to the host (CVE-2024-21626).
+fn the_working_directory_is_never_the_hosts(home: &Home) -> Outcome {
+    let root = copied_rootfs(home);
+    let outside = home.dir("outside");
+    std::os::unix::fs::symlink("/proc/self/fd/9", root.join("link")).unwrap();
+    let open = r#"exec 9<"$0"; exec "$@""#;
+    let leaking = |args: &[&str]| {
+        let mut command = home.command("sh");
+        command.arg("-c").arg(open).arg(&outside);
+        command.arg(program("minirun")).args(args).output().unwrap()
+    };
+    let root = root.to_str().unwrap();
+    for dir in ["/proc/self/fd/9", "/link", "/link/made"] {
+        let output = leaking(&[
+            "run",
+            "--rm",
+            "--rootfs",
+            root,
+            "--workdir",
+            dir,
+            "--",
+            "pwd",
+        ]);
+        assert_eq!(output.status.code(), Some(125), "{dir}: {output:?}");
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+
+    let started = home
+        .minirun(&["run", "-dq", "--rootfs", root, "web", "--", "sleep", "60"])
+        .status();
+    assert!(started.unwrap().success());
+    for dir in ["/proc/self/fd/9", "/link"] {
+        let output = leaking(&["exec", "--workdir", dir, "web", "pwd"]);
+        assert_eq!(output.status.code(), Some(125), "{dir}: {output:?}");
+    }
+    assert!(
+        home.minirun(&["delete", "-f", "web"])
+            .output()
+            .unwrap()
+            .status
+            .success()
     );
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! What goes stale in a book, and what mdBook does not mind.
 
-use crate::markdown_files;
 use crate::page::{self, CodeBlock, Directive, Page};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -57,9 +56,12 @@ impl fmt::Display for Counts {
     }
 }
 
+/// What a look at the lessons found.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// All that is wrong.
     pub faults: Vec<Fault>,
+    /// How much there was to be looked at.
     pub counts: Counts,
 }
 
@@ -89,7 +91,26 @@ pub fn check(lessons: &Path) -> Result<Report> {
         }
         checker.links(page, &pages);
     }
+    checker.library(lessons, &source)?;
     Ok(checker.report)
+}
+
+/// All Markdown files below a directory.
+///
+/// # Errors
+/// If a directory cannot be read.
+pub fn markdown_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(markdown_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Those below a directory that begins with a digit; the others are free in form.
@@ -129,6 +150,45 @@ impl Checker {
         Ok(())
     }
 
+    /// The front page of the library names each module with the chapter that teaches it.
+    fn library(&mut self, lessons: &Path, source: &Path) -> Result<()> {
+        let path = beside(lessons, "src/lib.rs");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let rows: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("//! | [`"))
+            .collect();
+        for (number, line) in text.lines().enumerate() {
+            let module = line
+                .strip_prefix("pub mod ")
+                .map(|module| module.trim_end_matches(';'));
+            if let Some(module) = module
+                && !rows
+                    .iter()
+                    .any(|row| row.contains(&format!("[`{module}`]")))
+            {
+                self.fault(
+                    &path,
+                    number + 1,
+                    format!("the module {module} is in no row of the table"),
+                );
+            }
+            if line.starts_with("//! [") {
+                self.report.counts.links += 1;
+                let page = line
+                    .split_once("/book/")
+                    .and_then(|(_, page)| page.strip_suffix(".html"));
+                if !page.is_some_and(|page| source.join(page).with_extension("md").is_file()) {
+                    self.fault(&path, number + 1, format!("no page of the book: {line}"));
+                }
+            }
+            if rows.contains(&line) && !line.ends_with("] |") {
+                self.fault(&path, number + 1, "a module without its chapter");
+            }
+        }
+        Ok(())
+    }
+
     /// Front matter and headings.
     fn shape(&mut self, page: &Page) {
         match &page.front {
@@ -161,6 +221,9 @@ impl Checker {
                 let file = source.join("recordings").join(format!("{argument}.cast"));
                 (!file.is_file()).then(|| format!("no recording {}", file.display()))
             }
+            "minutes" => page::minutes(source, argument)
+                .err()
+                .map(|error| format!("{error:#}")),
             other => Some(format!("what is {{{{#{other}}}}}?")),
         };
         if let Some(what) = fault {
@@ -262,6 +325,8 @@ mod tests {
     const CHAPTER: &str = "---\nminutes: 20\nneeds: []\n---\n# 1.1 A\n\n## Question\n\n## Predict\n\n## Run\n\n\
         ```rust\n{{#include ../../../x.rs:part}}\n```\n\n## Explain\n\n[a](#run)\n[b](../b.md#of-b)\n\n\
         ## Break it\n\n## What the real runtimes do\n\n## Limits and further reading\n";
+    const LIBRARY: &str =
+        "//! | [`m`] | x | [1.1] |\n//!\n//! [1.1]: ../../../book/1-a/1-a.html\n\npub mod m;\n";
     const SOURCE: &str = "// ANCHOR: part\nfn a() {}\n// ANCHOR_END: part\n";
 
     /// A small book without a fault, and then with what `replace` makes of a chapter, a source and the contents.
@@ -275,6 +340,8 @@ mod tests {
         write("src/1-a/1-a.md", &replace(CHAPTER));
         write("src/b.md", "# Of B\n");
         write("../x.rs", &replace(SOURCE));
+        fs::create_dir(dir.path().join("src")).unwrap();
+        write("../src/lib.rs", &replace(LIBRARY));
         let report = check(&lessons).unwrap();
         report.faults.into_iter().map(|fault| fault.what).collect()
     }
@@ -307,7 +374,12 @@ mod tests {
             ("---\nminutes: 20\nneeds: []\n---\n", "", "no front matter"),
             ("## Predict\n", "", "its sections are"),
             ("[B](b.md)", "", "b.md is missing"),
+            ("pub mod m;", "pub mod n;", "n is in no row"),
+            ("/book/1-a", "/book/1-b", "no page of the book"),
+            ("| [1.1] |", "| 1 |", "without its chapter"),
             ("[a](#run)", "{{#recording x}}", "no recording"),
+            ("[a](#run)", "{{#minutes 1-a/1-b.md}}", "1-a/1-b.md"),
+            ("[a](#run)", "{{#minutes b.md}}", "no front matter"),
         ] {
             let found = faults(|text| text.replacen(from, to, 1));
             assert_eq!(found.len(), 1, "{from} {to}: {found:?}");

@@ -1,11 +1,9 @@
 //! Builds the lessons, and checks what mdBook does not: it ends with status 0 on a missing include file, a
 //! missing anchor and a dead link.
 
-mod check;
-mod page;
-mod render;
-
 use anyhow::{Context, Result, ensure};
+use book::transcript::Outcome;
+use book::{check, page, picture, recording, render, session, transcript};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +23,22 @@ enum Command {
     Check,
     /// How long the chapters take, from their front matter
     Minutes,
+    /// Record the demos on a terminal, for lessons/src/recordings; as root
+    Record,
+    /// Draw the pictures in lessons/src/pictures from what the kernel shows; as root
+    Pictures {
+        /// Another directory to put them in
+        directory: Option<PathBuf>,
+    },
+    /// Run the commands of pages, and compare what they print
+    Transcripts {
+        /// Put into the pages what the commands print here
+        #[arg(long)]
+        write: bool,
+        /// Markdown files
+        #[arg(required = true)]
+        pages: Vec<PathBuf>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -38,13 +52,19 @@ fn main() -> Result<()> {
         }
         Command::Check => {
             let report = check::check(lessons)?;
+            let root = format!("{}/", lessons.parent().unwrap_or(lessons).display());
             for fault in &report.faults {
-                println!("{fault}");
+                println!("{}", fault.to_string().replace(&root, ""));
             }
             println!("{}", report.counts);
             ensure!(report.faults.is_empty(), "{} faults", report.faults.len());
         }
         Command::Minutes => minutes(lessons)?,
+        Command::Record => recording::record(&lessons.join("src"))?,
+        Command::Pictures { directory } => {
+            picture::draw(&directory.unwrap_or(lessons.join("src/pictures")))?
+        }
+        Command::Transcripts { write, pages } => transcripts(&pages, write)?,
     }
     Ok(())
 }
@@ -64,17 +84,26 @@ fn minutes(lessons: &Path) -> Result<()> {
     Ok(())
 }
 
-/// All Markdown files below a directory.
-fn markdown_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| dir.display().to_string())? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(markdown_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            found.push(path);
+/// Runs the transcripts of pages; says what became of each.
+fn transcripts(pages: &[PathBuf], write: bool) -> Result<()> {
+    let kit = session::Kit::make()?;
+    let mut differ = 0;
+    for path in pages {
+        let outcomes = transcript::run_page(path, &kit)?;
+        for (line, outcome) in &outcomes {
+            print!("{}:{line}: ", path.display());
+            match outcome {
+                Outcome::Same => println!("ok"),
+                Outcome::Differs { why, .. } => println!("DIFFERS\n{why}"),
+                Outcome::Skipped(reason) => println!("skipped: {reason}"),
+                Outcome::Marked(why) => println!("not run: {why}"),
+            }
+            differ += usize::from(matches!(outcome, Outcome::Differs { .. }));
+        }
+        if write {
+            transcript::write(path, &outcomes)?;
         }
     }
-    found.sort();
-    Ok(found)
+    ensure!(differ == 0 || write, "{differ} transcripts differ");
+    Ok(())
 }

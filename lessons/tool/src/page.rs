@@ -18,7 +18,9 @@ pub struct FrontMatter {
 
 /// A Markdown file.
 pub struct Page {
+    /// Where it is.
     pub path: PathBuf,
+    /// A chapter has it.
     pub front: Option<FrontMatter>,
     /// Without the front matter.
     pub text: String,
@@ -28,23 +30,30 @@ pub struct Page {
 
 /// A fenced block of code.
 pub struct CodeBlock {
+    /// Of the fence, in the file.
     pub line: usize,
     /// What stands behind the fence.
     pub info: String,
+    /// Between the fences.
     pub text: String,
 }
 
 /// `[text](target)` or `![text](target)`.
 pub struct Link {
+    /// In the file.
     pub line: usize,
+    /// A path relative to the page, or an address.
     pub target: String,
 }
 
 /// A directive of mdBook's or ours: `{{#name argument}}`.
 #[derive(Debug, PartialEq)]
 pub struct Directive {
+    /// In the file.
     pub line: usize,
+    /// As in `include`.
     pub name: String,
+    /// What follows the name.
     pub argument: String,
 }
 
@@ -79,6 +88,7 @@ impl Page {
             .map(|(event, range)| (event, self.line(range.start)))
     }
 
+    /// Its fenced and indented blocks of code.
     pub fn code_blocks(&self) -> Vec<CodeBlock> {
         let mut found: Vec<CodeBlock> = Vec::new();
         let mut inside = false;
@@ -105,6 +115,7 @@ impl Page {
         found
     }
 
+    /// Its links and pictures.
     pub fn links(&self) -> Vec<Link> {
         let links = self.events().filter_map(|(event, line)| match event {
             Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some(Link {
@@ -210,6 +221,21 @@ pub fn in_summary(source: &Path) -> Result<Vec<PathBuf>> {
     let summary = Page::read(&source.join("SUMMARY.md"))?;
     let links = summary.links().into_iter();
     Ok(links.map(|link| PathBuf::from(link.target)).collect())
+}
+
+/// How long some chapters take together: their paths, with spaces between them.
+///
+/// # Errors
+/// If one of them is not there, or does not say.
+pub fn minutes(source: &Path, chapters: &str) -> Result<u32> {
+    let minutes = chapters.split(' ').map(|chapter| {
+        let page = Page::read(&source.join(chapter))?;
+        let front = page
+            .front
+            .with_context(|| format!("{chapter} has no front matter"))?;
+        Ok(front.minutes)
+    });
+    minutes.sum()
 }
 
 #[cfg(test)]

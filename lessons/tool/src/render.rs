@@ -2,13 +2,15 @@
 
 use crate::check::beside;
 use crate::page::{self, FrontMatter, Page};
-use anyhow::{Context, Result};
+use crate::{recording, slides};
+use anyhow::{Context, Result, anyhow};
 use mdbook_driver::MDBook;
 use mdbook_preprocessor::book::{Book, BookItem, Chapter};
 use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// Makes the pages; returns the first.
 ///
@@ -19,18 +21,30 @@ pub fn build(lessons: &Path) -> Result<PathBuf> {
     let repository = lessons
         .parent()
         .context("the lessons are in a repository")?;
+    let slides = Arc::default();
     book.with_preprocessor(Ours {
         source: lessons.join("src"),
         repository: repository.to_owned(),
+        slides: Arc::clone(&slides),
     });
     book.build()?;
-    Ok(book.build_dir_for("html").join("index.html"))
+    let built = book.build_dir_for("html");
+    for file in ["slides.css", "slides.js"] {
+        fs::copy(lessons.join("theme").join(file), built.join(file))?;
+    }
+    let slides = slides.lock().map_err(|_| anyhow!("the slides"))?;
+    for (path, page) in slides.iter() {
+        fs::write(built.join(path), page)?;
+    }
+    Ok(built.join("index.html"))
 }
 
 /// Front matter, recordings, and the sources that the chapters link to, as pages of the book.
 struct Ours {
     source: PathBuf,
     repository: PathBuf,
+    /// Those of each chapter: where they go, and the page.
+    slides: Arc<Mutex<Vec<(PathBuf, String)>>>,
 }
 
 impl Preprocessor for Ours {
@@ -68,8 +82,19 @@ impl Ours {
         let (_, body) = page::split(&chapter.content);
         let mut text = body.to_owned();
         if let Some(front) = &page.front {
+            let to = path.with_extension("slides.html");
+            let name = to
+                .file_name()
+                .context("a chapter has a name")?
+                .display()
+                .to_string();
+            let made = slides::make(&page, body, &to_top);
+            self.slides
+                .lock()
+                .map_err(|_| anyhow!("the slides"))?
+                .push((to, made));
             let title_end = text.find("\n\n").unwrap_or(text.len());
-            text.insert_str(title_end, &format!("\n\n{}", about(front)));
+            text.insert_str(title_end, &format!("\n\n{}", about(front, &name)));
         }
         for link in page.links() {
             let target = beside(&page.path, &link.target);
@@ -85,10 +110,13 @@ impl Ours {
         for directive in page.directives() {
             if directive.name == "recording" {
                 let name = &directive.argument;
-                let player = format!(
-                    "<div class=\"recording\" data-cast=\"{to_top}recordings/{name}.cast\"></div>"
-                );
+                let player = recording::player(&self.source, name)?;
                 text = text.replace(&format!("{{{{#recording {name}}}}}"), &player);
+            }
+            if directive.name == "minutes" {
+                let of = &directive.argument;
+                let minutes = page::minutes(&self.source, of)?.to_string();
+                text = text.replace(&format!("{{{{#minutes {of}}}}}"), &minutes);
             }
         }
         chapter.content = text;
@@ -125,13 +153,13 @@ fn source_path(file: &Path) -> PathBuf {
 }
 
 /// The line below the title.
-fn about(front: &FrontMatter) -> String {
+fn about(front: &FrontMatter, slides: &str) -> String {
     let needs = match &front.needs[..] {
         [] => "nothing but Linux".to_owned(),
         needs => needs.join("; "),
     };
     format!(
-        "<p class=\"about\">About {} minutes. Needs: {needs}.</p>",
+        "<p class=\"about\">About {} minutes. Needs: {needs}. <a href=\"{slides}\">Slides</a>.</p>",
         front.minutes
     )
 }
