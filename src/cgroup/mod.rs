@@ -8,7 +8,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `mod.rs` | make, join, ask and remove a container's cgroup |
+//! | `mod.rs` | make, join and ask a container's cgroup |
+//! | `remove.rs` | end what is in it, and remove it |
 //! | `hierarchy.rs` | which trees this host has, and which controllers are where |
 //! | `delegated.rs` | which part of a tree an ordinary user has |
 //! | `limits.rs` | the limits, and which file takes which value |
@@ -20,6 +21,7 @@ mod delegated;
 mod freezer;
 mod hierarchy;
 mod limits;
+mod remove;
 mod stats;
 mod update;
 
@@ -29,22 +31,17 @@ pub use stats::Stats;
 pub use update::Undo;
 
 use crate::explain::{Action, Answers, Trace};
-use crate::process::ProcessId;
 use crate::record::NotInForce;
-use crate::{Context, Error, Result, sys};
+use crate::{Context, Error, Result};
 use delegated::no_permission;
 use limits::Setting;
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
 /// The directory, in each hierarchy, that holds the cgroups of all containers.
 pub(crate) const PARENT: &str = "minirun";
@@ -304,25 +301,6 @@ impl Cgroup {
             .next()
             .unwrap_or(0)
     }
-
-    /// Kills whatever is still in the cgroup, and removes it; if it was the last one, its parent as well.
-    ///
-    /// # Errors
-    /// If a directory is still in use after two seconds.
-    pub fn remove(&self) -> Result<()> {
-        self.thaw().ok(); // what cannot be thawed does not die, and is reported below
-        for dir in self.dirs() {
-            remove_tree(dir)
-                .context(|| format!("cannot remove the cgroup {}", dir.display()))
-                .map_err(|error| {
-                    error.hint("a process in it does not die: see its cgroup.procs; the next command tries again")
-                })?;
-            if let Some(parent) = dir.parent() {
-                fs::remove_dir(parent).ok(); // fails as long as it holds other containers
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Dir {
@@ -386,41 +364,6 @@ fn pids_below(dir: &Path) -> BTreeSet<i32> {
         }
     }
     pids
-}
-
-/// Removes a cgroup and those that the container made below it.
-fn remove_tree(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path())?;
-        }
-    }
-    let mut patience = 200; // of 10 ms
-    loop {
-        match fs::remove_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && patience > 0 => {
-                kill_all(dir);
-                std::thread::sleep(Duration::from_millis(10));
-                patience -= 1;
-            }
-            result => return result,
-        }
-    }
-}
-
-/// Kills the processes of a cgroup. `cgroup.kill` (v2, Linux 5.14) does it in one step; elsewhere one by
-/// one, again and again until the list is empty, because they may be forking.
-fn kill_all(dir: &Path) {
-    if write_once(&mut Answers::unwanted(), &dir.join("cgroup.kill"), "1").is_ok() {
-        return;
-    }
-    let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    for pid in pids.lines().filter_map(|line| line.parse().ok()) {
-        if let Some(pidfd) = ProcessId::of(Pid::from_raw(pid)).and_then(|p| p.pidfd()) {
-            sys::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL).ok();
-        }
-    }
 }
 
 #[cfg(test)]

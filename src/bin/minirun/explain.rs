@@ -179,9 +179,15 @@ fn json(told: &Told) -> String {
 }
 
 fn columns(number: &str, process: &str, took: Option<Duration>) -> String {
-    let took = took.map(|took| format!("{:.1}", took.as_nanos() as f64 / 1000.0));
-    let took = took.unwrap_or_default();
-    format!("{number:>3} {process:<18}{took:>8}  ")
+    let microseconds = took.map(|took| took.as_nanos() as f64 / 1000.0);
+    let took = match microseconds {
+        Some(number) if number < 999_999.0 => format!("{number:.1}"),
+        Some(number) => format!("{number:.0}"), // as wide
+        None => String::new(),
+    };
+    // A pid of seven digits takes a place of the time's.
+    let width = 26_usize.saturating_sub(process.len());
+    format!("{number:>3} {process}{took:>width$}  ")
 }
 
 /// Continued on the next line where it gets too long; a part without a space or `|` is never broken.
@@ -199,4 +205,28 @@ fn broken(text: &str) -> String {
         column += part.chars().count();
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stay_where_they_are() {
+        let line =
+            |process: &str, micros: u64| columns("7", process, Some(Duration::from_micros(micros)));
+        assert_eq!(
+            line("minirun (16098)", 45),
+            "  7 minirun (16098)       45.0  "
+        );
+        assert_eq!(
+            line("container (4194303)", 4500),
+            "  7 container (4194303) 4500.0  "
+        );
+        assert_eq!(
+            line("minirun (16098)", 12_345_678),
+            "  7 minirun (16098)   12345678  "
+        );
+        assert_eq!(columns("", "", None).len(), INDENT);
+    }
 }
