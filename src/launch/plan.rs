@@ -176,6 +176,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
         steps.push(Step::LoopbackUp);
     }
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
+    steps.push(Step::CloseFiles); // before any path of the container's own is followed
     steps.push(Step::WorkDir(workdir(spec.workdir, true)?));
     if spec.read_only {
         steps.push(Step::ReadOnlyRoot);
@@ -245,6 +246,7 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
     // ANCHOR_END: join
     add_streams(&mut steps, spec.streams, spec.account);
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
+    steps.push(Step::CloseFiles);
     steps.push(Step::WorkDir(workdir(spec.workdir, false)?));
     add_user(&mut steps, spec.account, spec.ids);
     add_program(&mut steps, spec.args, spec.env)?;
@@ -296,7 +298,6 @@ fn add_user(steps: &mut Vec<Step>, account: &Account, ids: Option<&IdMaps>) {
 /// The last steps.
 fn add_program(steps: &mut Vec<Step>, args: &[String], env: Vec<String>) -> Result<()> {
     steps.push(Step::DefaultSignals);
-    steps.push(Step::CloseFiles);
     steps.push(Step::Exec(exec(args, env)?));
     Ok(())
 }
