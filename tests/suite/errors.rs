@@ -6,6 +6,7 @@ use crate::common::home::{
 };
 use crate::common::{Outcome, as_nobody, need_program, program};
 use crate::tests;
+use nix::fcntl::OFlag;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -37,6 +38,7 @@ tests![
     a_container_in_the_store_of_the_user_behind_sudo,
     a_container_in_the_store_of_root,
     words_that_minirun_does_not_know,
+    each_message_is_one_write,
 ];
 
 /// `minirun run --rm --rootfs ROOT ARGS…`, as it is shown.
@@ -872,5 +874,38 @@ fn a_container_that_is_killed_before_its_program_runs_has_not_started() -> Outco
         assert_eq!(home.record("web")["status"], "failed");
         home.succeeds(&["delete", "web"]);
     }
+    Ok(())
+}
+
+/// A pipe that keeps writes apart: pipe(2), `O_DIRECT`.
+fn each_message_is_one_write() -> Outcome {
+    let home = Home::new()?;
+    let writes = |command: &mut Command| -> Vec<String> {
+        let flags = OFlag::O_DIRECT | OFlag::O_CLOEXEC;
+        let (reader, writer) = nix::unistd::pipe2(flags).unwrap();
+        let status = command.stdout(Stdio::null()).stderr(writer).status();
+        status.unwrap();
+        command.stderr(Stdio::null()); // or its copy of the pipe would never end
+        let mut writes = Vec::new();
+        loop {
+            let mut packet = [0; 4096];
+            match nix::unistd::read(&reader, &mut packet).unwrap() {
+                0 => return writes,
+                length => writes.push(String::from_utf8_lossy(&packet[..length]).into_owned()),
+            }
+        }
+    };
+    let error = writes(&mut home.minirun(&["start", "web"]));
+    assert!(
+        error.len() == 1 && error[0].contains("\nhint: "),
+        "{error:?}"
+    );
+    let mut run = home.minirun(&["run", "web", "--restart", "always", "--rootfs"]);
+    run.arg(rootfs()).args(UNLIMITED).args(["--", "true"]);
+    let warning = writes(&mut run);
+    assert!(
+        warning.len() == 1 && warning[0].contains("\nhint: "),
+        "{warning:?}"
+    );
     Ok(())
 }

@@ -191,11 +191,11 @@ impl Options {
 fn default_root(store: &Store) -> Result<PathBuf> {
     let (root, report) = rootfs::ensure_default(store.home())?;
     if let Some(report) = report.filter(|_| !super::quiet()) {
-        eprintln!(
-            "built the default root filesystem from this host's programs: {} in {}",
+        super::complete(&format!(
+            "built the default root filesystem from this host's programs: {} in {}\n",
             minirun::units::format_size(report.bytes),
             root.display()
-        );
+        ));
     }
     Ok(root)
 }
