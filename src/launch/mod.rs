@@ -35,6 +35,7 @@ pub use step::User;
 
 use crate::explain::{Action, Answers, Explain, Process, Trace};
 use crate::idmap::IdMaps;
+use crate::namespace::Namespaces;
 use crate::process::never_execed;
 use crate::{Context, Error, Result, hints, namespace, sys};
 use line::{Line, Message};
@@ -85,8 +86,8 @@ pub fn launch(plan: &Plan, trace: &mut Trace) -> Result<Launched, Failure> {
     let flags = new_namespaces(plan);
     if let Some(container) = &plan.existing {
         let process_1 = container.process_1.as_fd();
-        let joined = trace.act(&Action::JoinForChildren(plan.namespaces), |calls| {
-            calls.call(|| Ok(plan.namespaces.join_for_children(process_1)?))
+        let joined = trace.act(&Action::JoinForChildren(container.others), |calls| {
+            calls.call(|| Ok(container.others.join_for_children(process_1)?))
         });
         joined.context(|| "cannot join the container's namespaces")?;
     }
@@ -155,10 +156,7 @@ pub fn rehearse(plan: &Plan, trace: &mut Trace) -> Result<()> {
 
 /// What clone3 makes: nothing where the child joins a container that runs already.
 fn new_namespaces(plan: &Plan) -> u64 {
-    match plan.existing {
-        Some(_) => 0,
-        None => plan.namespaces.clone_flags(),
-    }
+    plan.namespaces.map_or(0, Namespaces::clone_flags)
 }
 
 fn clone_action(plan: &Plan) -> Action<'_> {
