@@ -169,6 +169,12 @@ fn a_root_filesystem_that_is_none() -> Outcome {
         let mut create = home.minirun(&["create", "web", "--rootfs"]);
         home.shown(create.arg(root))
     };
+    // What a hint says, typed.
+    let obeyed = |said: &str| {
+        let command = said.split('`').nth(1).unwrap();
+        let command = command.replace("DIR", home.beside("").to_str().unwrap());
+        run(Command::new("sh").args(["-c", &command])).succeeded();
+    };
     let mut said = create(&home.beside("missing"));
     fs::write(home.beside("file"), "").unwrap();
     said += &create(&home.beside("file"));
@@ -179,7 +185,8 @@ fn a_root_filesystem_that_is_none() -> Outcome {
     symlink("/proc", root.join("proc")).unwrap();
     said += &create(&root);
     fs::remove_dir(root.join("dev")).unwrap();
-    said += &create(&root);
+    let last = create(&root);
+    said += &last;
     insta::assert_snapshot!(said, @"
     error: cannot use the root filesystem DIR/missing: ENOENT: No such file or directory
     hint: `minirun rootfs build --output DIR/missing` makes one
@@ -188,16 +195,18 @@ fn a_root_filesystem_that_is_none() -> Outcome {
     hint: unpack an archive with `minirun rootfs build --from DIR/file`
     [125]
     error: the root filesystem DIR/root has no directory /proc
-    hint: `mkdir DIR/root/proc`, or `minirun rootfs build --output DIR/root` makes one
+    hint: `mkdir DIR/root/proc`
     [125]
     error: the root filesystem DIR/root has no directory /proc
-    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc`
     [125]
     error: the root filesystem DIR/root has no directory /proc, /dev
-    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc DIR/root/dev`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc DIR/root/dev`
     [125]
     ");
     assert!(!home.path().join("containers").exists());
+    obeyed(&last);
+    assert!(create(&root).ends_with("[0]\n"), "{}", create(&root));
     Ok(())
 }
 
@@ -219,13 +228,13 @@ fn a_root_filesystem_that_has_gone_since() -> Outcome {
     said += &home.said(&["start", "web"]);
     insta::assert_snapshot!(said, @"
     error: the root filesystem DIR/root has no directory /tmp
-    hint: `mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
+    hint: `mkdir DIR/root/tmp`
     [125]
     error: the root filesystem DIR/root has no directory /tmp
-    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`
     [125]
     error: the root filesystem DIR/root has no directory /tmp
-    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`
     [125]
     error: cannot use the root filesystem DIR/root: ENOENT: No such file or directory
     hint: `minirun rootfs build --output DIR/root` makes one
