@@ -36,7 +36,7 @@ pub use step::User;
 use crate::explain::{Action, Answers, Explain, Process, Trace};
 use crate::idmap::IdMaps;
 use crate::namespace::Namespaces;
-use crate::process::never_execed;
+use crate::process::{is_ending, never_execed};
 use crate::{Context, Error, Result, hints, namespace, sys};
 use line::{Line, Message};
 use nix::errno::Errno;
@@ -237,7 +237,10 @@ fn hear(
 // ANCHOR: killed-before-exec
 /// The end of the line is also that of a child that is dead.
 fn killed_before_exec(plan: &Plan, pid: Pid, pidfd: &OwnedFd) -> Option<Signal> {
-    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let mut peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    if is_ending(pid) {
+        peek.remove(WaitPidFlag::WNOHANG); // its descriptors are closed a moment before it can be waited for
+    }
     let Ok(WaitStatus::Signaled(_, signal, _)) = waitid(Id::PIDFd(pidfd.as_fd()), peek) else {
         return None;
     };
