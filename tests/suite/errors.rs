@@ -799,17 +799,22 @@ fn a_container_in_the_store_of_root() -> Outcome {
     let home = root_home()?;
     let mut script = home.in_private_mounts(
         "mount -t tmpfs tmpfs /var/lib; unset MINIRUN_HOME XDG_DATA_HOME
-        $minirun create myapp --rootfs $rootfs --memory max --cpus max -- echo runs
+        umask 077; $minirun create myapp --rootfs $rootfs --memory max --cpus max -- echo runs
         user='setpriv --reuid 65534 --regid 65534 --clear-groups'
         export HOME=${dir}nobody
         $user $minirun start myapp; echo $?
         $user $minirun info myapp --format json; echo $?
         $user $minirun start other; echo $?
+        $user $minirun --home ${dir}nobody/.local/share/minirun exec myapp sh -c 'echo it'\\''s' x; echo $?
+        chmod 700 /var/lib/minirun
+        $user $minirun start myapp; echo $?
         $minirun start myapp",
     );
-    insta::assert_snapshot!(home.shown(&mut script), @"
+    insta::assert_snapshot!(home.shown(&mut script), @r"
     created myapp: echo runs in ROOTFS
     start it with `minirun start myapp`
+    125
+    125
     125
     125
     125
@@ -820,6 +825,10 @@ fn a_container_in_the_store_of_root() -> Outcome {
     hint: it is in root's store, /var/lib/minirun: type `sudo minirun info myapp --format json`
     error: no such container: other (in the store DIR/nobody/.local/share/minirun)
     hint: `minirun list` shows what there is; `minirun create other` makes it
+    error: no such container: myapp (in the store DIR/nobody/.local/share/minirun)
+    hint: it is in root's store, /var/lib/minirun: type `sudo minirun exec myapp sh -c 'echo it'\''s' x`
+    error: no such container: myapp (in the store DIR/nobody/.local/share/minirun)
+    hint: only root can look into root's store, /var/lib/minirun: if it is there, type `sudo minirun start myapp`; `minirun list` shows yours
     [0]
     ");
     Ok(())
