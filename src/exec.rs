@@ -12,10 +12,10 @@ use crate::container::{environment, find, not_running};
 use crate::explain::{Action, Trace};
 use crate::launch::{self, JoinSpec, Streams};
 use crate::name::Name;
-use crate::namespace::Namespaces;
+use crate::namespace::Others;
 use crate::process::ProcessId;
 use crate::processes::{self, Process};
-use crate::record::{Network, Record, Status};
+use crate::record::{Record, Status};
 use crate::store::Store;
 use crate::supervise::{self, Signals};
 use crate::{Context, Error, Result, events, sys, user};
@@ -23,7 +23,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, geteuid};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// What is to be run, and how.
@@ -53,12 +53,18 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
         return Err(Error::new(format!("the container {name} is paused"))
             .hint(format!("let it go on first: `minirun resume {name}`")));
     }
-    let process_1 = record.process().and_then(ProcessId::pidfd);
-    let process_1 = process_1.ok_or_else(|| not_running(name))?;
+    let process_1 = record.process().copied();
     let in_it = match record.config.init && !geteuid().is_root() {
-        true => program_of_init(&record).unwrap_or(process_1),
+        true => program_of_init(&record).or(process_1),
         false => process_1,
     };
+    let in_it = in_it.and_then(|process| Some((process, process.pidfd()?)));
+    let (process, pidfd) = in_it.ok_or_else(|| not_running(name))?;
+    let others = Others::of(Pid::from_raw(process.pid));
+    if !process.is_alive() {
+        return Err(not_running(name)); // and these are the namespaces of another
+    }
+    let others = others.context(|| "cannot see the container's namespaces")?;
     let streams = streams(&exec)?;
     let root = record.rootfs.as_path();
     let user = exec.user.as_deref().or(record.config.user.as_deref());
@@ -69,11 +75,8 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     }
     let cgroup = record.cgroup();
     let plan = launch::plan_to_join(JoinSpec {
-        process_1: in_it,
-        namespaces: Namespaces {
-            network: record.config.network == Network::None,
-            user: ids.is_some(),
-        },
+        process_1: pidfd,
+        others,
         ids,
         args: &exec.args,
         env: env(&record, &exec, &account.home),
@@ -98,13 +101,13 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
 /// The program of a container with an init, whose namespaces are to be joined. Not the init's own: it is a copy
 /// of minirun that has not exec'd, and so its memory belongs to the host's user namespace, where an ordinary
 /// user is nobody who may look into what is not dumpable (ptrace(2), "Ptrace access mode checking").
-fn program_of_init(record: &Record) -> Option<OwnedFd> {
+fn program_of_init(record: &Record) -> Option<ProcessId> {
     let is_it = |process: &Process| process.inside == 2; // the first after process 1
     let program = processes::of(record).ok()?.into_iter().find(is_it)?;
-    let pidfd = ProcessId::of(Pid::from_raw(program.pid))?.pidfd()?;
-    // It was the program's pid before the descriptor was opened, and is after it.
+    let found = ProcessId::of(Pid::from_raw(program.pid))?;
+    // It was the program's pid before we looked, and is after it.
     let again = processes::of(record).ok()?.into_iter().find(is_it)?;
-    (again.pid == program.pid).then_some(pidfd)
+    (again.pid == program.pid).then_some(found)
 }
 
 fn streams(exec: &Exec) -> Result<Streams> {

@@ -3,7 +3,9 @@
 use crate::Error;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
+use nix::unistd::Pid;
 use std::fs;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -33,17 +35,51 @@ impl Namespaces {
         flags as u64
     }
     // ANCHOR_END: clone-flags
+}
 
+/// The namespaces that a process that is to run in a container joins with setns(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Others(CloneFlags);
+
+/// The names in `/proc/PID/ns`: namespaces(7). Not all kernels have `time`, and nix does not know its flag.
+const KINDS: [(&str, CloneFlags); 8] = [
+    ("mnt", CloneFlags::CLONE_NEWNS),
+    ("uts", CloneFlags::CLONE_NEWUTS),
+    ("ipc", CloneFlags::CLONE_NEWIPC),
+    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+    ("net", CloneFlags::CLONE_NEWNET),
+    ("user", CloneFlags::CLONE_NEWUSER),
+    ("pid", CloneFlags::CLONE_NEWPID),
+    ("time", CLONE_NEWTIME),
+];
+
+/// clone(2): time namespaces.
+pub(crate) const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+
+impl Others {
     // ANCHOR: to-join
-    /// What a process that is to run in the container joins with setns(2), once it is in its user namespace
-    /// and its pid namespace: [`Namespaces::join_for_children`].
+    /// Those that this process is in, and we are not. Also such as minirun did not make: it may have been
+    /// somewhere else when it started the container.
+    pub fn of(process: Pid) -> io::Result<Others> {
+        let mut others = CloneFlags::empty();
+        for (name, flag) in KINDS {
+            let its = match fs::read_link(format!("/proc/{process}/ns/{name}")) {
+                Err(error) if flag == CLONE_NEWTIME && error.kind() == io::ErrorKind::NotFound => {
+                    continue;
+                }
+                its => its?,
+            };
+            if its != fs::read_link(format!("/proc/self/ns/{name}"))? {
+                others |= flag;
+            }
+        }
+        Ok(Others(others))
+    }
+
+    /// What the process joins once it is in the user namespace and the pid namespace:
+    /// [`Others::join_for_children`].
     pub fn to_join(self) -> CloneFlags {
-        let mut flags = CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWCGROUP;
-        flags.set(CloneFlags::CLONE_NEWNET, self.network);
-        flags
+        self.0 - Self::FOR_CHILDREN
     }
     // ANCHOR_END: to-join
 
@@ -55,11 +91,11 @@ impl Namespaces {
     }
     // ANCHOR_END: join-for-children
 
-    /// What [`Namespaces::join_for_children`] joins.
+    const FOR_CHILDREN: CloneFlags = CloneFlags::CLONE_NEWPID.union(CloneFlags::CLONE_NEWUSER);
+
+    /// What [`Others::join_for_children`] joins.
     pub(crate) fn for_children(self) -> CloneFlags {
-        let mut flags = CloneFlags::CLONE_NEWPID;
-        flags.set(CloneFlags::CLONE_NEWUSER, self.user);
-        flags
+        self.0 & Self::FOR_CHILDREN
     }
 }
 

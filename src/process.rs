@@ -44,15 +44,24 @@ impl ProcessId {
 }
 // ANCHOR_END: process-id
 
-/// Is a process, perhaps dead by now, still the copy that fork(2) or clone(2) made? Field 9 of `/proc/PID/stat`,
-/// flags: `PF_FORKNOEXEC` of the kernel's `include/linux/sched.h`, which exec takes away.
+/// Is a process, perhaps dead by now, still the copy that fork(2) or clone(2) made? `PF_FORKNOEXEC` of the
+/// kernel's `include/linux/sched.h`, which exec takes away.
 pub(crate) fn never_execed(pid: Pid) -> bool {
-    const PF_FORKNOEXEC: u64 = 0x40;
+    has_flag(pid, 0x40)
+}
+
+/// Is a process about to end, or dead? `PF_EXITING`: from before its descriptors are closed.
+pub(crate) fn is_ending(pid: Pid) -> bool {
+    has_flag(pid, 0x4)
+}
+
+/// Field 9 of `/proc/PID/stat`, flags.
+fn has_flag(pid: Pid, flag: u64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let flags = stat
         .rsplit_once(") ")
         .and_then(|(_, rest)| rest.split(' ').nth(6)?.parse().ok());
-    flags.is_some_and(|flags: u64| flags & PF_FORKNOEXEC != 0)
+    flags.is_some_and(|flags: u64| flags & flag != 0)
 }
 
 /// Fields 3 and 22 of a `/proc/PID/stat`. Field 2, the name, may itself contain spaces and parentheses.
@@ -79,6 +88,7 @@ mod tests {
         let pid = Pid::from_raw(child.id() as i32);
         while ProcessId::of(pid).is_some() {}
         assert!(!never_execed(pid), "a zombie that was true(1)");
+        assert!(is_ending(pid) && !is_ending(Pid::this()));
         child.wait().unwrap();
         assert!(!never_execed(pid), "nobody knows");
     }

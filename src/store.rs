@@ -9,9 +9,11 @@ use crate::record::Record;
 use crate::{Context, Error, Result};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown, lchown};
+use std::os::unix::fs::{
+    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown,
+};
 use std::path::{Path, PathBuf};
 
 /// A directory that holds the records of containers, and what belongs to them.
@@ -229,8 +231,14 @@ impl Store {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o711);
         let existed = dir.exists();
+        let new = [&self.home, &dir].map(|dir| (dir, !dir.exists()));
         builder
             .create(&dir)
+            .and_then(|()| {
+                let mut new = new.into_iter().filter(|(_, is_new)| *is_new);
+                // Whatever the umask is: root's may be 077.
+                new.try_for_each(|(dir, _)| fs::set_permissions(dir, Permissions::from_mode(0o711)))
+            })
             .and_then(|()| match self.owner().filter(|_| !existed) {
                 Some((uid, gid)) => lchown(&dir, Some(uid), Some(gid)),
                 None => Ok(()),

@@ -231,27 +231,21 @@ pub fn mount_setattr(dir: RawFd, path: &CStr, flags: c_int, add: u64) -> nix::Re
     done(result)
 }
 
-/// close_range(2) with `CLOSE_RANGE_CLOEXEC`: exec will close every descriptor from `first` up, so that
-/// none of the host's files or directories is open in the container.
-pub fn close_on_exec_from(first: u32) -> nix::Result<()> {
-    let flag = libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: integers only; nothing is closed before exec.
-    done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flag) })
+/// close_range(2): closes the descriptors from `first` to `last`. For a process that has just been made by
+/// clone3(2) or fork(2), and has no use for what its parent had open.
+pub fn close_range(first: u32, last: u32) -> nix::Result<()> {
+    // SAFETY: integers only. What is closed belonged to values of the parent's, which the caller, a copy of it,
+    // does not drop.
+    done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
-/// close_range(2): closes every descriptor but the standard streams and `kept`. For a process that has just
-/// been made by fork(2), and has no use for what its parent had open.
+/// Closes every descriptor but the standard streams and `kept`.
 pub fn close_all_but(kept: BorrowedFd) -> nix::Result<()> {
     let kept = kept.as_raw_fd() as u32;
-    let close = |first: u32, last: u32| {
-        // SAFETY: integers only. What is closed belonged to values of the parent's, which the caller, a
-        // copy of it, does not drop.
-        done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
-    };
     if kept > 3 {
-        close(3, kept - 1)?;
+        close_range(3, kept - 1)?;
     }
-    close(kept + 1, u32::MAX)
+    close_range(kept + 1, u32::MAX)
 }
 
 /// close_range(2): closes every descriptor from `first` up, the standard streams too if it is 0. For a process

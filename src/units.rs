@@ -1,4 +1,4 @@
-//! Sizes and shares as people write them: `512M`, `1.5G`, `0.5` of a core, `50%`. Lesson: 4, cgroups.
+//! Sizes and shares as people write them: `512M`, `1.5G`, `0.5` of a core, `50%`; and words for a shell. Lesson: 4, cgroups.
 
 use crate::{Error, Result};
 
@@ -76,6 +76,18 @@ pub fn format_size(bytes: u64) -> String {
     }
     let text = format!("{value:.1}");
     format!("{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
+}
+
+/// Arguments as one would type them in a shell, for people to read.
+pub fn shell_words(args: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    let quoted = args
+        .iter()
+        .map(|arg| match !arg.is_empty() && arg.chars().all(plain) {
+            true => arg.clone(),
+            false => format!("'{}'", arg.replace('\'', r"'\''")),
+        });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ impl Cgroup {
     /// Freezes the cgroup, and returns when all of its processes stand still.
     ///
     /// # Errors
-    /// If the cgroup has no freezer, or a process does not stop within two seconds: then all go on.
+    /// If the cgroup has no freezer or is gone, or a process does not stop within two seconds: then all go on.
     pub fn freeze(&self) -> Result<()> {
         let dir = self.freezer().ok_or_else(no_freezer)?;
         let result = dir.set_frozen(true);
@@ -29,7 +29,8 @@ impl Cgroup {
         result
     }
 
-    /// Lets the processes go on. Does nothing if they do, or if the cgroup has no freezer.
+    /// Lets the processes go on. Does nothing if they do, or if the cgroup has no freezer, or is gone: what was
+    /// killed while it was frozen ends as soon as it is thawed, and its cgroup with it.
     ///
     /// # Errors
     /// If the kernel refuses it, or does not do it within two seconds.
@@ -62,10 +63,19 @@ impl Dir {
             (Version::V2, false) => ("cgroup.freeze", "0"),
         };
         let file = self.path.join(file);
-        write_once(&mut Answers::unwanted(), &file, value)
-            .context(|| format!("cannot write to {}", file.display()))?;
+        let written = write_once(&mut Answers::unwanted(), &file, value);
+        if written.is_err() && !frozen && self.is_gone() {
+            return Ok(());
+        }
+        written.context(|| format!("cannot write to {}", file.display()))?;
         let deadline = Instant::now() + PATIENCE;
         while self.frozen() != Some(frozen) {
+            if self.is_gone() {
+                return match frozen {
+                    true => Err(Error::new("all of its processes have ended")),
+                    false => Ok(()),
+                };
+            }
             if Instant::now() > deadline {
                 let verb = if frozen { "freeze" } else { "thaw" };
                 return Err(Error::new(format!("{} does not {verb}", self.path.display()))
@@ -76,6 +86,11 @@ impl Dir {
         Ok(())
     }
     // ANCHOR_END: set-frozen
+
+    /// Its processes have ended, and whoever waited for them has removed it.
+    fn is_gone(&self) -> bool {
+        !self.path.exists()
+    }
 
     /// `None` if the kernel is about it, or the cgroup is gone.
     fn frozen(&self) -> Option<bool> {
@@ -98,4 +113,45 @@ fn no_freezer() -> Error {
     Error::new("the container has no cgroup that can be frozen").hint(
         "as root it has one (sudo), and where a cgroup is delegated to you, unless cgroups are read-only here or cgroup v1 has no freezer hierarchy: see /proc/cgroups and /proc/mounts",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with the files of a frozen cgroup that is gone as soon as it is thawed.
+    fn thawed(file: &str, value: &str) -> Result<()> {
+        let tree = tempfile::tempdir().unwrap();
+        let path = tree.path().join("cgroup");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(file), "").unwrap();
+        let dir = Dir {
+            version: Version::V2,
+            controllers: String::new(),
+            path: path.clone(),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while fs::read_to_string(path.join(file)).unwrap() != value {}
+                fs::remove_dir_all(&path).unwrap();
+            });
+            dir.set_frozen(false)
+        })?;
+        dir.set_frozen(false) // not even the file is there now
+    }
+
+    #[test]
+    fn a_cgroup_that_is_gone_is_thawed() {
+        thawed("cgroup.freeze", "0").unwrap();
+    }
+
+    #[test]
+    fn a_cgroup_that_is_gone_cannot_be_frozen() {
+        let gone = Dir {
+            version: Version::V1,
+            controllers: "freezer".into(),
+            path: "/nowhere".into(),
+        };
+        assert!(gone.set_frozen(true).is_err());
+    }
 }

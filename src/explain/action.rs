@@ -2,7 +2,7 @@
 //! Lesson: 5, the runtime.
 
 use super::Explain;
-use crate::namespace::Namespaces;
+use crate::namespace::{CLONE_NEWTIME, Others};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
@@ -26,7 +26,7 @@ pub enum Action<'a> {
     /// prctl(2): before a process of ours can be seen in a container that runs already.
     Undumpable,
     /// setns(2): the child will be born in these namespaces of a container that runs already.
-    JoinForChildren(Namespaces),
+    JoinForChildren(Others),
     /// clone3(2), with these `CLONE_*` flags, into this cgroup v2.
     Clone(u64, Option<&'a Path>),
     /// `uid_map`, `setgroups` or `gid_map` of the child.
@@ -90,11 +90,8 @@ impl Explain for Action<'_> {
                 vec![format!("openat(AT_FDCWD, {path:?}, {access}{names}) = N")]
             }
             Action::Undumpable => vec!["prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)".into()],
-            Action::JoinForChildren(namespaces) => {
-                vec![format!(
-                    "setns(N, {})",
-                    clone_flags(namespaces.for_children())
-                )]
+            Action::JoinForChildren(others) => {
+                vec![format!("setns(N, {})", clone_flags(others.for_children()))]
             }
             Action::Clone(flags, born_in) => vec![clone3(*flags, *born_in)],
             Action::RunMapper(program, args) => vec![run_mapper(program, args)],
@@ -146,7 +143,10 @@ fn run_mapper(program: &Path, args: &[String]) -> String {
 
 /// Their names, as setns(2) takes them.
 pub(crate) fn clone_flags(flags: CloneFlags) -> String {
-    let names: Vec<_> = flags.iter_names().map(|(name, _)| name).collect();
+    let mut names: Vec<_> = flags.iter_names().map(|(name, _)| name).collect();
+    if flags.contains(CLONE_NEWTIME) {
+        names.push("CLONE_NEWTIME");
+    }
     names.join("|")
 }
 

@@ -78,7 +78,10 @@ impl Explain for Step {
                 "rt_sigprocmask(SIG_SETMASK, [], NULL, 8)".into(),
                 "rt_sigaction(SIGPIPE, {sa_handler=SIG_DFL})".into(),
             ],
-            Step::CloseFiles => vec!["close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)".into()],
+            Step::CloseFiles => vec![
+                "close_range(3, N, 0)".into(), // as far as the line to minirun, and from there on
+                "close_range(N, 4294967295, 0)".into(),
+            ],
             Step::Exec(exec) => run(exec),
         }
     }
@@ -116,7 +119,7 @@ impl Explain for Step {
             Step::NoNewPrivileges => "no program inside gains rights by a set-user-ID bit",
             Step::Init(_) => "process 1 stays as an init, its copy is the program",
             Step::DefaultSignals => "the program finds the signals as a shell leaves them",
-            Step::CloseFiles => "exec leaves nothing open but the standard streams",
+            Step::CloseFiles => "nothing stays open but the standard streams",
             Step::Exec(_) => "the program takes over; only a failure would return",
         }
     }

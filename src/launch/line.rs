@@ -75,6 +75,15 @@ impl<'a> Line<'a> {
         result
     }
 
+    /// Closes all other descriptors but the standard streams: whoever started minirun may have left some open, and
+    /// /proc/self/fd (proc_pid_fd(5)) would lead a path of the container through them to the host.
+    pub fn close_others(&self) -> nix::Result<()> {
+        // 4 or more: the parent's end was made with it, and had the lower number.
+        let line = self.socket.as_raw_fd() as u32;
+        self.call(|| sys::close_range(3, line - 1))?;
+        self.call(|| sys::close_range(line + 1, u32::MAX))
+    }
+
     /// If the launch is explained: waits until the parent has told people all of it, and what is tried next, so
     /// that the program does not speak first.
     pub fn before_exec(&self) -> nix::Result<()> {

@@ -35,7 +35,8 @@ pub use step::User;
 
 use crate::explain::{Action, Answers, Explain, Process, Trace};
 use crate::idmap::IdMaps;
-use crate::process::never_execed;
+use crate::namespace::Namespaces;
+use crate::process::{is_ending, never_execed};
 use crate::{Context, Error, Result, hints, namespace, sys};
 use line::{Line, Message};
 use nix::errno::Errno;
@@ -85,8 +86,8 @@ pub fn launch(plan: &Plan, trace: &mut Trace) -> Result<Launched, Failure> {
     let flags = new_namespaces(plan);
     if let Some(container) = &plan.existing {
         let process_1 = container.process_1.as_fd();
-        let joined = trace.act(&Action::JoinForChildren(plan.namespaces), |calls| {
-            calls.call(|| Ok(plan.namespaces.join_for_children(process_1)?))
+        let joined = trace.act(&Action::JoinForChildren(container.others), |calls| {
+            calls.call(|| Ok(container.others.join_for_children(process_1)?))
         });
         joined.context(|| "cannot join the container's namespaces")?;
     }
@@ -155,10 +156,7 @@ pub fn rehearse(plan: &Plan, trace: &mut Trace) -> Result<()> {
 
 /// What clone3 makes: nothing where the child joins a container that runs already.
 fn new_namespaces(plan: &Plan) -> u64 {
-    match plan.existing {
-        Some(_) => 0,
-        None => plan.namespaces.clone_flags(),
-    }
+    plan.namespaces.map_or(0, Namespaces::clone_flags)
 }
 
 fn clone_action(plan: &Plan) -> Action<'_> {
@@ -239,7 +237,10 @@ fn hear(
 // ANCHOR: killed-before-exec
 /// The end of the line is also that of a child that is dead.
 fn killed_before_exec(plan: &Plan, pid: Pid, pidfd: &OwnedFd) -> Option<Signal> {
-    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let mut peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    if is_ending(pid) {
+        peek.remove(WaitPidFlag::WNOHANG); // its descriptors are closed a moment before it can be waited for
+    }
     let Ok(WaitStatus::Signaled(_, signal, _)) = waitid(Id::PIDFd(pidfd.as_fd()), peek) else {
         return None;
     };

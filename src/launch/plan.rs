@@ -4,7 +4,7 @@
 use super::step::{Exec, Joined, Mount, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Door, Join, View};
 use crate::idmap::IdMaps;
-use crate::namespace::Namespaces;
+use crate::namespace::{Namespaces, Others};
 use crate::sys::{CStringArray, CommandLine};
 use crate::user::Account;
 use crate::volume::Volume;
@@ -75,7 +75,8 @@ impl Streams {
 
 /// What clone3 is told, and what the child then does, in order.
 pub struct Plan {
-    pub(super) namespaces: Namespaces,
+    /// Those that are new.
+    pub(super) namespaces: Option<Namespaces>,
     /// The container whose namespaces the child is to be in, instead of new ones.
     pub(super) existing: Option<Existing>,
     /// The ids of its user namespace, new or not.
@@ -176,6 +177,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
         steps.push(Step::LoopbackUp);
     }
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
+    steps.push(Step::CloseFiles); // before any path of the container's own is followed
     steps.push(Step::WorkDir(workdir(spec.workdir, true)?));
     if spec.read_only {
         steps.push(Step::ReadOnlyRoot);
@@ -188,7 +190,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     }
     add_program(&mut steps, spec.args, spec.env)?;
     Ok(Plan {
-        namespaces: spec.namespaces,
+        namespaces: Some(spec.namespaces),
         ids: spec.ids.cloned(),
         existing: None,
         born_in,
@@ -202,8 +204,8 @@ pub struct JoinSpec<'a> {
     pub process_1: OwnedFd,
     /// The ids of its user namespace, if it has one of its own.
     pub ids: Option<&'a IdMaps>,
-    /// Which of its namespaces are its own, besides those that always are.
-    pub namespaces: Namespaces,
+    /// Its namespaces, where they are not ours.
+    pub others: Others,
     /// The program and its arguments.
     pub args: &'a [String],
     /// The whole environment, `NAME=VALUE`.
@@ -222,6 +224,8 @@ pub struct JoinSpec<'a> {
 pub struct Existing {
     /// Process 1.
     pub process_1: OwnedFd,
+    /// Its namespaces, where they are not ours.
+    pub others: Others,
 }
 
 /// Turns a specification into the list of steps: the same as of a new container, but that what there is
@@ -239,20 +243,22 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
     let process_1 = spec.process_1.try_clone();
     steps.push(Step::JoinNamespaces(Joined {
         process_1: process_1.context(|| "cannot copy a descriptor")?,
-        flags: spec.namespaces.to_join(),
+        flags: spec.others.to_join(),
     }));
     steps.push(Step::NewSession);
     // ANCHOR_END: join
     add_streams(&mut steps, spec.streams, spec.account);
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
+    steps.push(Step::CloseFiles);
     steps.push(Step::WorkDir(workdir(spec.workdir, false)?));
     add_user(&mut steps, spec.account, spec.ids);
     add_program(&mut steps, spec.args, spec.env)?;
     Ok(Plan {
-        namespaces: spec.namespaces,
+        namespaces: None,
         ids: spec.ids.cloned(),
         existing: Some(Existing {
             process_1: spec.process_1,
+            others: spec.others,
         }),
         born_in,
         steps,
@@ -296,7 +302,6 @@ fn add_user(steps: &mut Vec<Step>, account: &Account, ids: Option<&IdMaps>) {
 /// The last steps.
 fn add_program(steps: &mut Vec<Step>, args: &[String], env: Vec<String>) -> Result<()> {
     steps.push(Step::DefaultSignals);
-    steps.push(Step::CloseFiles);
     steps.push(Step::Exec(exec(args, env)?));
     Ok(())
 }
@@ -308,10 +313,10 @@ fn add_program(steps: &mut Vec<Step>, args: &[String], env: Vec<String>) -> Resu
 pub fn plan_with_ids(ids: &IdMaps, args: &[String]) -> Result<Plan> {
     let path = std::env::var("PATH").unwrap_or_default();
     Ok(Plan {
-        namespaces: Namespaces {
+        namespaces: Some(Namespaces {
             network: false,
             user: true,
-        },
+        }),
         ids: Some(ids.clone()),
         existing: None,
         born_in: None,

@@ -82,7 +82,7 @@ pub enum Step {
     Init(CommandLine),
     /// sigprocmask(2), sigaction(2): the program starts with the signals as a shell would give them.
     DefaultSignals,
-    /// close_range(2): nothing but the standard streams stays open across exec.
+    /// close_range(2): nothing stays open but the standard streams, and the line to minirun until exec.
     CloseFiles,
     /// execve(2).
     Exec(Exec),
@@ -211,7 +211,7 @@ impl Step {
             Step::NoNewPrivileges => line.call(prctl::set_no_new_privs),
             Step::Init(ours) => super::init::split(line, ours),
             Step::DefaultSignals => default_signals(line),
-            Step::CloseFiles => line.call(|| sys::close_on_exec_from(3)),
+            Step::CloseFiles => line.close_others(),
             Step::Exec(exec) => exec.run(line),
         }
     }

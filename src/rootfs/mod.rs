@@ -236,7 +236,6 @@ fn build_unless_built(default: &Path) -> Result<Option<Report>> {
 /// says how to make one that is right.
 pub fn check(root: &Path) -> Result<()> {
     let shown = root.display();
-    let make = || format!("`minirun rootfs build --output {shown}` makes one");
     match fs::metadata(root) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => {
@@ -248,7 +247,10 @@ pub fn check(root: &Path) -> Result<()> {
         Err(error) => {
             let absent = error.kind() == std::io::ErrorKind::NotFound;
             let error = Err(error).context(|| format!("cannot use the root filesystem {shown}"));
-            return error.map_err(|error: Error| if absent { error.hint(make()) } else { error });
+            return error.map_err(|error: Error| match absent {
+                true => error.hint(format!("`minirun rootfs build --output {shown}` makes one")),
+                false => error,
+            });
         }
     }
     // As the container will see it: /proc as a symlink would be a mount point somewhere else.
@@ -277,9 +279,9 @@ pub fn check(root: &Path) -> Result<()> {
     );
     if !in_the_way.is_empty() {
         return Err(Error::new(what).hint(format!(
-            "a file or a symlink is in the way: `rm{in_the_way} && mkdir{directories}`, or {}",
-            make()
+            "a file or a symlink is in the way: `rm{in_the_way} && mkdir{directories}`"
         )));
     }
-    Err(Error::new(what).hint(format!("`mkdir{directories}`, or {}", make())))
+    // Not `rootfs build`: that replaces no tree that lacks them, as it might be no root filesystem at all.
+    Err(Error::new(what).hint(format!("`mkdir{directories}`")))
 }

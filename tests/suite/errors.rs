@@ -6,6 +6,7 @@ use crate::common::home::{
 };
 use crate::common::{Outcome, as_nobody, need_program, program};
 use crate::tests;
+use nix::fcntl::OFlag;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -37,6 +38,7 @@ tests![
     a_container_in_the_store_of_the_user_behind_sudo,
     a_container_in_the_store_of_root,
     words_that_minirun_does_not_know,
+    each_message_is_one_write,
 ];
 
 /// `minirun run --rm --rootfs ROOT ARGS…`, as it is shown.
@@ -167,6 +169,12 @@ fn a_root_filesystem_that_is_none() -> Outcome {
         let mut create = home.minirun(&["create", "web", "--rootfs"]);
         home.shown(create.arg(root))
     };
+    // What a hint says, typed.
+    let obeyed = |said: &str| {
+        let command = said.split('`').nth(1).unwrap();
+        let command = command.replace("DIR", home.beside("").to_str().unwrap());
+        run(Command::new("sh").args(["-c", &command])).succeeded();
+    };
     let mut said = create(&home.beside("missing"));
     fs::write(home.beside("file"), "").unwrap();
     said += &create(&home.beside("file"));
@@ -177,7 +185,8 @@ fn a_root_filesystem_that_is_none() -> Outcome {
     symlink("/proc", root.join("proc")).unwrap();
     said += &create(&root);
     fs::remove_dir(root.join("dev")).unwrap();
-    said += &create(&root);
+    let last = create(&root);
+    said += &last;
     insta::assert_snapshot!(said, @"
     error: cannot use the root filesystem DIR/missing: ENOENT: No such file or directory
     hint: `minirun rootfs build --output DIR/missing` makes one
@@ -186,16 +195,18 @@ fn a_root_filesystem_that_is_none() -> Outcome {
     hint: unpack an archive with `minirun rootfs build --from DIR/file`
     [125]
     error: the root filesystem DIR/root has no directory /proc
-    hint: `mkdir DIR/root/proc`, or `minirun rootfs build --output DIR/root` makes one
+    hint: `mkdir DIR/root/proc`
     [125]
     error: the root filesystem DIR/root has no directory /proc
-    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc`
     [125]
     error: the root filesystem DIR/root has no directory /proc, /dev
-    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc DIR/root/dev`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/proc && mkdir DIR/root/proc DIR/root/dev`
     [125]
     ");
     assert!(!home.path().join("containers").exists());
+    obeyed(&last);
+    assert!(create(&root).ends_with("[0]\n"), "{}", create(&root));
     Ok(())
 }
 
@@ -217,13 +228,13 @@ fn a_root_filesystem_that_has_gone_since() -> Outcome {
     said += &home.said(&["start", "web"]);
     insta::assert_snapshot!(said, @"
     error: the root filesystem DIR/root has no directory /tmp
-    hint: `mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
+    hint: `mkdir DIR/root/tmp`
     [125]
     error: the root filesystem DIR/root has no directory /tmp
-    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`
     [125]
     error: the root filesystem DIR/root has no directory /tmp
-    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`, or `minirun rootfs build --output DIR/root` makes one
+    hint: a file or a symlink is in the way: `rm DIR/root/tmp && mkdir DIR/root/tmp`
     [125]
     error: cannot use the root filesystem DIR/root: ENOENT: No such file or directory
     hint: `minirun rootfs build --output DIR/root` makes one
@@ -788,17 +799,22 @@ fn a_container_in_the_store_of_root() -> Outcome {
     let home = root_home()?;
     let mut script = home.in_private_mounts(
         "mount -t tmpfs tmpfs /var/lib; unset MINIRUN_HOME XDG_DATA_HOME
-        $minirun create myapp --rootfs $rootfs --memory max --cpus max -- echo runs
+        umask 077; $minirun create myapp --rootfs $rootfs --memory max --cpus max -- echo runs
         user='setpriv --reuid 65534 --regid 65534 --clear-groups'
         export HOME=${dir}nobody
         $user $minirun start myapp; echo $?
         $user $minirun info myapp --format json; echo $?
         $user $minirun start other; echo $?
+        $user $minirun --home ${dir}nobody/.local/share/minirun exec myapp sh -c 'echo it'\\''s' x; echo $?
+        chmod 700 /var/lib/minirun
+        $user $minirun start myapp; echo $?
         $minirun start myapp",
     );
-    insta::assert_snapshot!(home.shown(&mut script), @"
+    insta::assert_snapshot!(home.shown(&mut script), @r"
     created myapp: echo runs in ROOTFS
     start it with `minirun start myapp`
+    125
+    125
     125
     125
     125
@@ -809,6 +825,10 @@ fn a_container_in_the_store_of_root() -> Outcome {
     hint: it is in root's store, /var/lib/minirun: type `sudo minirun info myapp --format json`
     error: no such container: other (in the store DIR/nobody/.local/share/minirun)
     hint: `minirun list` shows what there is; `minirun create other` makes it
+    error: no such container: myapp (in the store DIR/nobody/.local/share/minirun)
+    hint: it is in root's store, /var/lib/minirun: type `sudo minirun exec myapp sh -c 'echo it'\''s' x`
+    error: no such container: myapp (in the store DIR/nobody/.local/share/minirun)
+    hint: only root can look into root's store, /var/lib/minirun: if it is there, type `sudo minirun start myapp`; `minirun list` shows yours
     [0]
     ");
     Ok(())
@@ -872,5 +892,38 @@ fn a_container_that_is_killed_before_its_program_runs_has_not_started() -> Outco
         assert_eq!(home.record("web")["status"], "failed");
         home.succeeds(&["delete", "web"]);
     }
+    Ok(())
+}
+
+/// A pipe that keeps writes apart: pipe(2), `O_DIRECT`.
+fn each_message_is_one_write() -> Outcome {
+    let home = Home::new()?;
+    let writes = |command: &mut Command| -> Vec<String> {
+        let flags = OFlag::O_DIRECT | OFlag::O_CLOEXEC;
+        let (reader, writer) = nix::unistd::pipe2(flags).unwrap();
+        let status = command.stdout(Stdio::null()).stderr(writer).status();
+        status.unwrap();
+        command.stderr(Stdio::null()); // or its copy of the pipe would never end
+        let mut writes = Vec::new();
+        loop {
+            let mut packet = [0; 4096];
+            match nix::unistd::read(&reader, &mut packet).unwrap() {
+                0 => return writes,
+                length => writes.push(String::from_utf8_lossy(&packet[..length]).into_owned()),
+            }
+        }
+    };
+    let error = writes(&mut home.minirun(&["start", "web"]));
+    assert!(
+        error.len() == 1 && error[0].contains("\nhint: "),
+        "{error:?}"
+    );
+    let mut run = home.minirun(&["run", "web", "--restart", "always", "--rootfs"]);
+    run.arg(rootfs()).args(UNLIMITED).args(["--", "true"]);
+    let warning = writes(&mut run);
+    assert!(
+        warning.len() == 1 && warning[0].contains("\nhint: "),
+        "{warning:?}"
+    );
     Ok(())
 }

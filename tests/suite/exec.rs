@@ -1,15 +1,16 @@
 //! `minirun exec`: another program in a container that runs.
 
 use crate::common::home::{Home, UNLIMITED, eventually, need_both_users, processes_with, rootfs};
-use crate::common::{Outcome, as_nobody, is_root, need_program};
+use crate::common::{Outcome, as_nobody, is_root, need_program, need_root, skip};
 use crate::tests;
 use nix::sys::signal::{Signal, kill};
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 tests![
     it_is_in_every_namespace_and_cgroup_of_the_container,
     an_ordinary_user_gets_in_too,
+    it_joins_namespaces_that_minirun_did_not_make,
     it_sees_the_container_and_nothing_of_the_host,
     environment_user_and_directory_are_the_containers_unless_told_otherwise,
     its_exit_status_is_minirun_s,
@@ -92,6 +93,41 @@ fn an_ordinary_user_gets_in_too() -> Outcome {
     joins_everything(Home::of_nobody()?, &UNLIMITED)?;
     let options = [&UNLIMITED[..], &["--network", "none"]].concat();
     joins_everything(Home::of_nobody()?, &options)
+}
+
+/// The container's network and clocks are those of whoever started it: not the host's, and not ours.
+fn it_joins_namespaces_that_minirun_did_not_make() -> Outcome {
+    need_root()?;
+    need_program("unshare")?;
+    let home = Home::new()?;
+    let mut run = home.minirun(&["run", "-d", "it", "--rootfs"]);
+    run.arg(rootfs())
+        .args(UNLIMITED)
+        .args(["--", "sleep", "600"]);
+    let mut unshare = Command::new("unshare");
+    unshare.env("MINIRUN_HOME", home.path());
+    unshare
+        .args(["--net", "--time"])
+        .arg(run.get_program())
+        .args(run.get_args());
+    if !unshare.output().unwrap().status.success() {
+        return skip("needs a kernel with time namespaces");
+    }
+    let pid = home.process_1("it").to_string();
+    let sleeper = Sleeper { home, pid: 0 };
+    let script =
+        "for n in cgroup ipc mnt net pid time user uts; do readlink /proc/self/ns/$n; done";
+    let ours = |pid: &str| -> String {
+        let names = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+        let links = names.map(|name| fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap());
+        links.map(|link| format!("{}\n", link.display())).concat()
+    };
+    assert_ne!(ours(&pid), ours("self"));
+    assert_eq!(sleeper.exec(&[], script), ours(&pid));
+    let told = sleeper.home.said(&["exec", "--explain", "it", "true"]);
+    let told = told.split_whitespace().collect::<String>();
+    assert!(told.contains("|CLONE_NEWNET|CLONE_NEWTIME)"), "{told}");
+    Ok(())
 }
 
 fn it_sees_the_container_and_nothing_of_the_host() -> Outcome {

@@ -44,6 +44,7 @@ for_both![
     the_environment_is_the_containers_own,
     the_working_directory_is_made,
     the_working_directory_is_never_the_hosts,
+    the_program_is_never_one_of_the_hosts,
     signals_are_as_a_shell_would_leave_them,
     no_program_inside_gains_privileges,
     without_a_network_there_is_only_a_loopback_interface,
@@ -213,7 +214,10 @@ fn its_root_is_the_root_filesystem_and_nothing_above(home: &Home) -> Outcome {
 
 fn no_descriptor_of_the_host_is_open_inside(home: &Home) -> Outcome {
     let mut leaky = home.command("sh");
-    leaky.args(["-c", r#"exec 9</etc/passwd 8</; exec "$0" "$@""#]);
+    leaky.args([
+        "-c",
+        r#"exec 3</ 4</ 5</ 6</ 7</ 8</ 9</etc/passwd; exec "$0" "$@""#,
+    ]);
     leaky
         .arg(program("minirun"))
         .args(["run", "--rm", "--rootfs"]);
@@ -568,15 +572,16 @@ fn the_working_directory_is_made(home: &Home) -> Outcome {
 fn the_working_directory_is_never_the_hosts(home: &Home) -> Outcome {
     let root = copied_rootfs(home);
     let outside = home.dir("outside");
-    std::os::unix::fs::symlink("/proc/self/fd/9", root.join("link")).unwrap();
-    let open = r#"exec 9<"$0"; exec "$@""#;
+    // Others than the standard streams are closed by then.
+    std::os::unix::fs::symlink("/proc/self/fd/0", root.join("link")).unwrap();
+    let open = r#"exec 9<"$0" <"$0"; exec "$@""#;
     let leaking = |args: &[&str]| {
         let mut command = home.command("sh");
         command.arg("-c").arg(open).arg(&outside);
         command.arg(program("minirun")).args(args).output().unwrap()
     };
     let root = root.to_str().unwrap();
-    for dir in ["/proc/self/fd/9", "/link", "/link/made"] {
+    for dir in ["/proc/self/fd/0", "/proc/self/fd/9", "/link", "/link/made"] {
         let output = leaking(&[
             "run",
             "--rm",
@@ -595,8 +600,8 @@ fn the_working_directory_is_never_the_hosts(home: &Home) -> Outcome {
         .minirun(&["run", "-dq", "--rootfs", root, "web", "--", "sleep", "60"])
         .status();
     assert!(started.unwrap().success());
-    for dir in ["/proc/self/fd/9", "/link"] {
-        let output = leaking(&["exec", "--workdir", dir, "web", "pwd"]);
+    for dir in ["/proc/self/fd/0", "/proc/self/fd/9", "/link"] {
+        let output = leaking(&["exec", "-i", "--workdir", dir, "web", "pwd"]);
         assert_eq!(output.status.code(), Some(125), "{dir}: {output:?}");
     }
     assert!(
@@ -606,6 +611,36 @@ fn the_working_directory_is_never_the_hosts(home: &Home) -> Outcome {
             .status
             .success()
     );
+    Ok(())
+}
+
+fn the_program_is_never_one_of_the_hosts(home: &Home) -> Outcome {
+    let root = copied_rootfs(home);
+    std::os::unix::fs::symlink("/proc/self/fd/9", root.join("link")).unwrap();
+    let hosts = home.dir("outside").join("program");
+    fs::copy("/bin/echo", &hosts).unwrap();
+    let leaking = |args: &[&str]| {
+        let mut command = home.command("sh");
+        command
+            .args(["-c", r#"exec 9<"$0"; exec "$@""#])
+            .arg(&hosts);
+        command.arg(program("minirun")).args(args).output().unwrap()
+    };
+    let root = root.to_str().unwrap();
+    let started = ["run", "-dq", "--rootfs", root, "web", "--", "sleep", "60"];
+    assert!(home.minirun(&started).status().unwrap().success());
+    for path in ["/proc/self/fd/9", "/link"] {
+        for args in [
+            &["run", "--rm", "--rootfs", root, "--", path, "the host"][..],
+            &["exec", "web", path, "the host"],
+        ] {
+            let output = leaking(args);
+            assert_eq!(output.status.code(), Some(127), "{args:?}: {output:?}");
+            assert_eq!(output.stdout, b"", "{args:?}");
+        }
+    }
+    let deleted = home.minirun(&["delete", "-f", "web"]).output().unwrap();
+    assert!(deleted.status.success());
     Ok(())
 }
 

@@ -15,6 +15,7 @@ tests![
     stop_ends_a_paused_container,
     control_c_ends_a_paused_container,
     a_paused_container_whose_minirun_was_killed_is_cleaned_up,
+    what_was_killed_while_it_was_paused_ends_when_it_is_resumed,
     several_are_paused_and_resumed_at_once,
     what_cannot_be_paused_or_resumed,
     an_ordinary_user_is_told_that_it_takes_root,
@@ -198,6 +199,20 @@ fn a_paused_container_whose_minirun_was_killed_is_cleaned_up() -> Outcome {
     assert_eq!(cgroups_with(&it.name), [""; 0].map(PathBuf::from));
     orphans.reap();
     assert_eq!(processes_with(&it.name), [""; 0]);
+    Ok(())
+}
+
+fn what_was_killed_while_it_was_paused_ends_when_it_is_resumed() -> Outcome {
+    let home = home()?;
+    let mut it = started(&home, "sleep 600");
+    home.succeeds(&["pause", &it.name]);
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return skip("needs cgroup v1's freezer: what v2 has frozen dies of SIGKILL at once");
+    }
+    nix::sys::signal::kill(home.process_1(&it.name), Signal::SIGKILL).unwrap();
+    let said = home.succeeds(&["resume", &it.name]);
+    assert_eq!(said, format!("resumed {}\n", it.name));
+    assert_eq!(it.minirun.wait().code(), Some(137));
     Ok(())
 }
 

@@ -202,8 +202,15 @@ fn report(error: &Error) {
 }
 
 fn complain(kind: &colored::ColoredString, text: &str, hint: Option<&str>) {
-    eprintln!("{kind} {text}");
+    let mut lines = format!("{kind} {text}\n");
     if let Some(hint) = hint {
-        eprintln!("{} {hint}", "hint:".cyan().bold());
+        lines += &format!("{} {hint}\n", "hint:".cyan().bold());
     }
+    complete(&lines);
+}
+
+/// On standard error by one write(2), so that what a container's program writes there comes before or after it.
+fn complete(text: &str) {
+    use std::io::Write;
+    std::io::stderr().write_all(text.as_bytes()).ok(); // there is no other place to say so
 }

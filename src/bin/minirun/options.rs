@@ -7,7 +7,7 @@ use minirun::log::LogLimits;
 use minirun::name::Name;
 use minirun::record::{Config, Network, Record};
 use minirun::store::Store;
-use minirun::units::{format_size, parse_cpus, parse_size};
+use minirun::units::{format_size, parse_cpus, parse_size, shell_words};
 use minirun::volume::Volume;
 use minirun::{Context, Error, Result, container, rootfs};
 use std::path::{Path, PathBuf};
@@ -191,11 +191,11 @@ impl Options {
 fn default_root(store: &Store) -> Result<PathBuf> {
     let (root, report) = rootfs::ensure_default(store.home())?;
     if let Some(report) = report.filter(|_| !super::quiet()) {
-        eprintln!(
-            "built the default root filesystem from this host's programs: {} in {}",
+        super::complete(&format!(
+            "built the default root filesystem from this host's programs: {} in {}\n",
             minirun::units::format_size(report.bytes),
             root.display()
-        );
+        ));
     }
     Ok(root)
 }
@@ -289,16 +289,4 @@ pub fn workdir(text: String) -> Result<String> {
         false => Err(Error::new(format!("bad working directory {text:?}"))
             .hint("it must be an absolute path of the container")),
     }
-}
-
-/// Arguments as one would type them in a shell, for people to read.
-fn shell_words(args: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    let quoted = args
-        .iter()
-        .map(|arg| match !arg.is_empty() && arg.chars().all(plain) {
-            true => arg.clone(),
-            false => format!("'{}'", arg.replace('\'', r"'\''")),
-        });
-    quoted.collect::<Vec<_>>().join(" ")
 }
