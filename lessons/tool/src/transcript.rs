@@ -299,7 +299,8 @@ fn filter(line: &str, exact: bool) -> String {
                 "<duration>",
             ),
             (r"\b\d+\.\d+ ?([KMGT]i?B?|B\b|%)", "<size>"),
-            (r"\b(run-[0-9a-f]{8}|\w+)-[0-9a-f]{12}\b", "<id>"),
+            (r"-[0-9a-f]{8}-[0-9a-f]{12}\b", "-<id>"),
+            (r"-[0-9a-f]{12}\b", "-<id>"),
             // What --explain counts and times: steps, and microseconds.
             (r"^ *\d+ (minirun|container) ", "<step> $1 "),
             (r"\s+", " "),
