@@ -132,7 +132,7 @@ fn meaning(check: &Finding, above: &[Finding]) -> String {
     }
     if let Some(fix) = &check.fix {
         let told = above.iter().find(|other| other.fix.as_ref() == Some(fix));
-        text += &match told.map(|other| format!("as of {}", other.what)) {
+        text += &match told.map(|other| format!("as for {}", other.what)) {
             Some(reference) if reference.len() < fix.len() => format!("; fix: {reference}"),
             _ => format!("; fix: {fix}"),
         };
