@@ -75,6 +75,8 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     }
     let cgroup = record.cgroup();
     let plan = launch::plan_to_join(JoinSpec {
+        root,
+        has_volumes: !record.config.volumes.is_empty(),
         process_1: pidfd,
         others,
         ids,

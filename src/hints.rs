@@ -61,9 +61,6 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
         (Step::WorkDir(_), EROFS | EACCES | EPERM) => {
             "the directory does not exist and cannot be made there: choose another --workdir"
         }
-        (Step::Exec(_), ENOENT) => {
-            "there is no such program in the root filesystem, or the interpreter that its first line names is missing; PATH is the container's, not yours"
-        }
         (Step::Exec(_), EACCES) => {
             "it is not executable: `chmod +x` it, or name a program instead of a directory"
         }

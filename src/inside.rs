@@ -55,6 +55,24 @@ pub fn read_text(root: &Path, path: &str) -> io::Result<String> {
     }
 }
 
+/// The beginning of a file inside, for example of a program; all of it, if it is no larger than 64 MiB.
+///
+/// # Errors
+/// As open(2) and read(2).
+pub(crate) fn read(root: &Path, path: &Path) -> io::Result<Vec<u8>> {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK;
+    let file = open_in_root(&open_root(root)?, path, flags)?;
+    let mut bytes = Vec::new();
+    File::from(file).take(64 << 20).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Is there anything of that name?
+pub(crate) fn exists(root: &Path, path: &Path) -> bool {
+    let found = open_root(root).and_then(|root| open_in_root(&root, path, libc::O_PATH));
+    found.is_ok()
+}
+
 /// Is there something that we could execute?
 pub fn is_executable(root: &Path, path: &str) -> bool {
     let found = open_root(root).and_then(|root| {

@@ -1,7 +1,8 @@
 //! The processes of a container, as the host sees them in /proc. Lesson: 1, processes.
 //!
-//! Which they are, its cgroup knows. Without root a container may have none: then they are those of its pid
-//! namespace, and all that descend from them.
+//! Which they are, its cgroup knows, but for zombies: no `cgroup.procs` lists them (cgroups(7), "Zombie
+//! processes"), though they count against `pids.max` until somebody waits for them. Without root a container may have
+//! no cgroup: then they are those of its pid namespace, and all that descend from them, zombies too.
 
 use crate::container::not_running;
 use crate::idmap::IdMap;
@@ -32,7 +33,8 @@ pub struct Process {
     pub uid: Option<u32>,
     /// What the container's own /etc/passwd calls that user.
     pub user: Option<String>,
-    /// One letter: R running, S sleeping, D waiting in the kernel, T stopped, Z zombie…
+    /// One letter: R running, S sleeping, D waiting in the kernel, T stopped…; Z zombie, if the
+    /// container has no cgroup: see above.
     pub state: char,
     /// At least one, unless it is a zombie.
     pub threads: u64,

@@ -18,12 +18,14 @@
 //! | `explain.rs` | its system calls, what it is for, and the lesson that teaches it |
 //! | `taken.rs` | the step that the child is taking, from what it tells of its calls |
 //! | `init.rs` | the process 1 of a container with `--init` |
+//! | `missing.rs` | what is missing if exec says that there is no such file |
 //! | `line.rs` | what parent and child tell each other |
 //! | `mod.rs` | clone3, and both sides of it |
 
 mod explain;
 mod init;
 mod line;
+mod missing;
 mod plan;
 mod step;
 mod taken;
@@ -260,6 +262,9 @@ fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
     let takes_capability = matches!(step, Step::NewCgroupNamespace | Step::PrivateMounts);
     let error = match hints::for_step(step, errno, in_user_namespace) {
         Some(hint) => error.hint(hint),
+        None if let (Step::Exec(exec), Errno::ENOENT) = (step, errno) => {
+            error.hint(missing::hint(exec, plan.tree.as_ref()))
+        }
         None if in_user_namespace && takes_capability => namespace::restricted(error),
         None => error,
     };

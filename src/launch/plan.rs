@@ -1,6 +1,7 @@
 //! The plan of a launch: everything that the child will need, made while it is still allowed to allocate.
 //! Lesson: 5, the runtime.
 
+use super::missing::Tree;
 use super::step::{Exec, Joined, Mount, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Door, Join, View};
 use crate::idmap::IdMaps;
@@ -84,6 +85,8 @@ pub struct Plan {
     /// The cgroup v2 directory to be born in.
     pub(super) born_in: Option<Door>,
     pub(super) steps: Vec<Step>,
+    /// Where the program is looked up, if it is a container's.
+    pub(super) tree: Option<Tree>,
 }
 
 // ANCHOR: hidden-paths
@@ -195,11 +198,20 @@ pub fn plan(spec: Spec) -> Result<Plan> {
         existing: None,
         born_in,
         steps,
+        tree: Some(Tree {
+            root: spec.root.to_owned(),
+            workdir: spec.workdir.to_owned(),
+            has_volumes: !spec.volumes.is_empty(),
+        }),
     })
 }
 
 /// A program to be run in a container that runs already.
 pub struct JoinSpec<'a> {
+    /// The container's root filesystem, as the host sees it.
+    pub root: &'a Path,
+    /// Are there volumes in it?
+    pub has_volumes: bool,
     /// Process 1 of the container.
     pub process_1: OwnedFd,
     /// The ids of its user namespace, if it has one of its own.
@@ -262,6 +274,11 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
         }),
         born_in,
         steps,
+        tree: Some(Tree {
+            root: spec.root.to_owned(),
+            workdir: spec.workdir.to_owned(),
+            has_volumes: spec.has_volumes,
+        }),
     })
 }
 
@@ -327,6 +344,7 @@ pub fn plan_with_ids(ids: &IdMaps, args: &[String]) -> Result<Plan> {
             Step::CloseFiles,
             Step::Exec(exec(args, vec![format!("PATH={path}")])?),
         ],
+        tree: None,
     })
 }
 

@@ -208,6 +208,15 @@ pub fn default_path(store_root: &Path) -> Result<PathBuf> {
     Ok(directory.join("default"))
 }
 
+/// What the kernel starts in the place of a program, and gives it to: the loader that an ELF file names
+/// (elf(5), `PT_INTERP`), or the interpreter in the first line of a script (execve(2)). A static program has none.
+pub(crate) fn interpreter(program: &[u8]) -> Option<PathBuf> {
+    match program.strip_prefix(b"#!") {
+        Some(rest) => shebang::interpreter(rest),
+        None => elf::parse(program).ok()??.interpreter,
+    }
+}
+
 /// The half-made trees that builds which were killed left in a directory.
 pub fn stale_builds(directory: &Path) -> Vec<PathBuf> {
     staging::stale_in(directory)

@@ -25,6 +25,14 @@ pub(super) fn interpreters(file: &[u8]) -> Option<Vec<PathBuf>> {
     Some(needs)
 }
 
+/// The interpreter as the kernel takes it from what comes after `#!`: to it a carriage return is a letter.
+pub(super) fn interpreter(rest: &[u8]) -> Option<PathBuf> {
+    let line = rest.split(|byte| *byte == b'\n').next()?;
+    let mut words = line.split(|byte| b" \t".contains(byte));
+    let word = words.find(|word| !word.is_empty())?;
+    Some(OsStr::from_bytes(word).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,6 +39,7 @@ tests![
     it_changes_nothing_without_fix,
     the_checks_are_made_even_if_the_store_cannot_be_read,
     without_proc_nothing_is_claimed,
+    a_fix_is_said_once,
 ];
 
 /// What `minirun doctor --format json` found, and its exit status.
@@ -811,5 +812,23 @@ fn without_proc_nothing_is_claimed() -> Outcome {
     hint: is /proc there? As root: `mount -t proc proc /proc`
     [125]
     ");
+    Ok(())
+}
+
+fn a_fix_is_said_once() -> Outcome {
+    let home = Home::of_nobody()?;
+    let said = home.said(&["doctor"]);
+    let missing = said.lines().filter(|line| line.starts_with("missing"));
+    let fixes: Vec<_> = missing
+        .filter_map(|line| Some(line.split_once("; fix: ")?.1))
+        .collect();
+    let long = fixes.iter().filter(|fix| fix.len() > 60);
+    let mut once: Vec<_> = long.clone().collect();
+    once.sort();
+    once.dedup();
+    assert_eq!(long.count(), once.len(), "{fixes:#?}");
+    if !fixes.iter().any(|fix| fix.starts_with("as for ")) {
+        return skip("needs a host on which the same is missing twice");
+    }
     Ok(())
 }

@@ -21,6 +21,7 @@ tests![
     a_root_filesystem_that_is_none,
     a_root_filesystem_that_has_gone_since,
     a_command_that_is_not_there,
+    a_program_whose_loader_is_missing,
     a_command_that_cannot_be_executed,
     sizes_and_numbers_that_are_none,
     more_memory_than_the_host_has_is_no_limit,
@@ -249,24 +250,79 @@ fn a_command_that_is_not_there() -> Outcome {
     let mut said = run_in(&home, rootfs(), &["--", "no-such-program", "x"]);
     said += &run_in(&home, rootfs(), &["--", "/no/such/program"]);
     let root = home.beside("root");
-    said += &run_in(&home, bare_root(&root), &["--", "/bin/sh"]);
-    fs::write(root.join("script"), "#!/bin/missing\n").unwrap();
-    fs::set_permissions(root.join("script"), fs::Permissions::from_mode(0o755)).unwrap();
+    bare_root(&root);
+    let script = |name: &str, interpreter: &str| {
+        fs::write(root.join(name), format!("#!{interpreter} -x\n")).unwrap();
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("script", "/bin/missing");
+    said += &run_in(&home, &root, &["--", "/script"]);
+    // An interpreter that is itself a script, found by its name, and from the working directory.
+    script("other", "/script");
+    let path = ["-e", "PATH=/bin:/", "--", "other"];
+    said += &run_in(&home, &root, &path);
+    said += &run_in(&home, &root, &["--workdir", "/tmp", "--", "../script"]);
+    let volume = format!("{}:/srv", root.display());
+    let elsewhere = ["--volume", volume.as_str(), "--", "/srv/script"];
+    said += &run_in(&home, &root, &elsewhere);
+    fs::write(root.join("script"), "#!/bin/sh\r\n").unwrap();
     said += &run_in(&home, &root, &["--", "/script"]);
     insta::assert_snapshot!(said, @r#"
     error: cannot run "no-such-program" in the container: ENOENT: No such file or directory
-    hint: there is no such program in the root filesystem, or the interpreter that its first line names is missing; PATH is the container's, not yours
+    hint: there is no such program in the root filesystem; PATH is the container's, not yours
     [127]
     error: cannot run "/no/such/program" in the container: ENOENT: No such file or directory
-    hint: there is no such program in the root filesystem, or the interpreter that its first line names is missing; PATH is the container's, not yours
-    [127]
-    error: cannot run "/bin/sh" in the container: ENOENT: No such file or directory
-    hint: there is no such program in the root filesystem, or the interpreter that its first line names is missing; PATH is the container's, not yours
+    hint: there is no such program in the root filesystem; PATH is the container's, not yours
     [127]
     error: cannot run "/script" in the container: ENOENT: No such file or directory
-    hint: there is no such program in the root filesystem, or the interpreter that its first line names is missing; PATH is the container's, not yours
+    hint: /script is there, but not the interpreter that its first line names, /bin/missing
+    [127]
+    error: cannot run "other" in the container: ENOENT: No such file or directory
+    hint: /script is there, but not the interpreter that its first line names, /bin/missing
+    [127]
+    error: cannot run "../script" in the container: ENOENT: No such file or directory
+    hint: /tmp/../script is there, but not the interpreter that its first line names, /bin/missing
+    [127]
+    error: cannot run "/srv/script" in the container: ENOENT: No such file or directory
+    hint: there is no such program, or its loader (which `ldd` shows) or the interpreter that its first line names is missing in the root filesystem; PATH is the container's, not yours
+    [127]
+    error: cannot run "/script" in the container: ENOENT: No such file or directory
+    hint: the lines of /script end as on Windows, and so does its interpreter's name: `sed -i 's/\r$//' DIR/root/script`
     [127]
     "#);
+    Ok(())
+}
+
+fn a_program_whose_loader_is_missing() -> Outcome {
+    let home = Home::new()?;
+    let root = home.beside("a root");
+    bare_root(&root);
+    fs::copy("/bin/sleep", root.join("sleep")).unwrap();
+    let ldd = Command::new("ldd").arg(root.join("sleep")).output();
+    let Ok(ldd) = ldd else {
+        return crate::common::skip("needs ldd(1)");
+    };
+    let shown = String::from_utf8(ldd.stdout).unwrap();
+    let loader = shown.lines().find_map(|line| line.trim().strip_prefix('/'));
+    let Some(loader) = loader.and_then(|line| line.split(' ').next()) else {
+        return crate::common::skip("this host's sleep has no loader");
+    };
+    let said = run_in(&home, &root, &["--", "/sleep", "600"]);
+    let said = said.replace(&format!("/{loader}"), "LOADER");
+    insta::assert_snapshot!(said, @r#"
+    error: cannot run "/sleep" in the container: ENOENT: No such file or directory
+    hint: /sleep is there, but not its loader LOADER, which the kernel starts in its place: `ldd 'DIR/a root/sleep'` shows it, and the libraries that are needed as well; a tree of `minirun rootfs build` has those of its programs
+    [127]
+    "#);
+    // As in a container that runs.
+    let place = root.join(loader);
+    fs::create_dir_all(place.parent().unwrap()).unwrap();
+    fs::copy(Path::new("/").join(loader), &place).unwrap();
+    let missing = run_in(&home, &root, &["--", "/sleep", "600"]);
+    assert!(
+        missing.starts_with("/sleep: error while loading shared libraries"),
+        "{missing}"
+    );
     Ok(())
 }
 

@@ -168,6 +168,11 @@ fn its_exit_status_is_minirun_s() -> Outcome {
     assert_eq!(status(&["sh", "-c", "exit 42"]), 42);
     assert_eq!(status(&["sh", "-c", "kill -9 $$"]), 137);
     assert_eq!(status(&["no-such-program"]), 127);
+    let said = sleeper.home.said(&["exec", "it", "no-such-program"]);
+    assert!(
+        said.contains("hint: there is no such program in the root filesystem; PATH"),
+        "{said}"
+    );
     assert_eq!(status(&["/etc/passwd"]), 126);
     assert_eq!(status(&["--", "sh", "-c", "exit 3"]), 3);
     Ok(())

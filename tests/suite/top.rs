@@ -1,7 +1,9 @@
 //! `top`. What it says is compared with /proc and the container's own cgroup.
 
-use crate::common::home::{Background, Home, cgroups_with, eventually};
-use crate::common::{Outcome, need_program};
+use crate::common::home::{
+    Background, Home, cgroups_with, children_of, comm, eventually, root_home, rootfs,
+};
+use crate::common::{Outcome, need_program, skip};
 use crate::tests;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -12,6 +14,7 @@ tests![
     an_ordinary_user_sees_the_same_of_his,
     a_process_in_a_namespace_of_its_own_is_seen_too,
     a_command_line_cannot_take_over_the_terminal,
+    a_zombie_is_counted_but_not_listed,
     several_containers_are_in_one_table,
     only_running_containers_have_processes,
 ];
@@ -141,6 +144,33 @@ fn a_command_line_cannot_take_over_the_terminal() -> Outcome {
     let table = home.succeeds(&["top", "evil"]);
     assert_eq!(table.lines().count(), 3, "{table}");
     assert!(table.contains("\\u{1b}[2J\\n999 1 1 root\n"), "{table}");
+    Ok(())
+}
+
+fn a_zombie_is_counted_but_not_listed() -> Outcome {
+    let home = root_home()?;
+    let name = format!("zombie{:x}", std::process::id());
+    // sleep(1) waits for nobody: what the shell has started before is its child now.
+    let script = "true & exec sleep 600";
+    let options = ["--pids", "20", "--", "sh", "-c", script];
+    let root = rootfs().to_str().unwrap();
+    home.succeeds(&[&["create", &name, "--rootfs", root][..], &options].concat());
+    let _minirun = home.background(&["start", &name]);
+    let sleep = home.process_1(&name);
+    eventually("there is a zombie", || {
+        let zombie = *children_of(sleep).first()?;
+        let is_sleep = comm(sleep) == "sleep";
+        let stat = fs::read_to_string(format!("/proc/{zombie}/stat")).ok()?;
+        (is_sleep && stat.contains(") Z ")).then_some(())
+    });
+    let listed = top(&home, &name);
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let stats = ["stats", "--no-stream", "--format", "json", &name];
+    let stats: Value = serde_json::from_str(&home.succeeds(&stats)).unwrap();
+    if stats["pids_limit"].is_null() {
+        return skip("needs the cgroup controller pids");
+    }
+    assert_eq!(stats["pids"], 2, "{stats}");
     Ok(())
 }
 

@@ -114,8 +114,9 @@ fn table(checks: &[Finding]) -> String {
         }
     }
     table.set_header(["VERDICT", "CHECK", "WHAT IT MEANS"]);
-    for check in checks {
-        let row = [check.verdict.as_str(), &check.what, &meaning(check)];
+    for (number, check) in checks.iter().enumerate() {
+        let text = meaning(check, &checks[..number]);
+        let row = [check.verdict.as_str(), &check.what, &text];
         table.add_row(row.map(printable));
     }
     let lines = table.to_string();
@@ -123,14 +124,18 @@ fn table(checks: &[Finding]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Effect, detail, fix: one sentence.
-fn meaning(check: &Finding) -> String {
+/// Effect, detail, fix: one sentence. A fix that is said `above` is not said again: it can be long.
+fn meaning(check: &Finding, above: &[Finding]) -> String {
     let mut text = check.effect.clone();
     if !check.detail.is_empty() {
         text += &format!(" ({})", check.detail);
     }
     if let Some(fix) = &check.fix {
-        text += &format!("; fix: {fix}");
+        let told = above.iter().find(|other| other.fix.as_ref() == Some(fix));
+        text += &match told.map(|other| format!("as for {}", other.what)) {
+            Some(reference) if reference.len() < fix.len() => format!("; fix: {reference}"),
+            _ => format!("; fix: {fix}"),
+        };
     }
     text
 }

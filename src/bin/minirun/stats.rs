@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 /// Show what containers use, again each second
 ///
-/// It ends with Ctrl-C or q. CPU % is of one core, since the line before. Memory is without files that the kernel has only cached and
-/// not used lately, as in Docker; without a limit it is compared with the host's. PIDS counts threads as
-/// well. THROTTLED is in how many periods of 100 ms the container had used up its CPU, of those in which it
-/// ran.
+/// It ends with Ctrl-C or q. CPU % is of one core, since the line before. Memory is without files that the kernel
+/// has only cached and not used lately, as in Docker; without a limit it is compared with the host's. PIDS counts
+/// threads as well, and zombies. THROTTLED is in how many periods of 100 ms the container had used up its CPU, of
+/// those in which it ran.
 ///
 /// What no cgroup counts (on cgroup v1 what is not limited, and without root all that is in no cgroup
 /// delegated to you) is added up from the container's processes: CPU time in steps of 10 ms, memory with

@@ -12,6 +12,9 @@ use minirun::{Result, container};
 ///
 /// PID and PPID are the numbers that the host knows a process and its parent by; INSIDE is the number that it
 /// has in the container. TIME is CPU time, and MEMORY what is resident, with shared pages counted for each.
+///
+/// A cgroup does not list zombies, which have ended and which nobody has waited for: they are shown only of a
+/// container without one. The PIDS of `minirun stats` counts them.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
