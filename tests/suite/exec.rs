@@ -258,9 +258,14 @@ fn nobody_in_the_container_can_look_into_minirun_meanwhile() -> Outcome {
 
 fn minirun_s_own_file_cannot_be_written_to_while_a_container_runs() -> Outcome {
     let home = Home::new()?;
-    // A copy, in case it can.
+    // A copy, in case it can; by cp(1), for the reason that `program` gives.
     let copy = home.beside("minirun-copy");
-    fs::copy(crate::common::program("minirun"), &copy).unwrap();
+    let mut cp = std::process::Command::new("cp");
+    let copied = cp
+        .arg(crate::common::program("minirun"))
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
     let mut run = home.minirun(&["run", "-d", "it", "--rootfs"]);
     run.arg(rootfs()).args(["--", "sleep", "600"]);
     let output = std::process::Command::new(&copy)
