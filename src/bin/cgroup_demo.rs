@@ -118,6 +118,10 @@ fn limit_memory(mebibytes: u64) -> Result<()> {
 
 // ANCHOR: limit-cpu
 fn limit_cpu(percent: u64) -> Result<()> {
+    // A busy host might give it less than the limit: 10 or 100 times the default, it is served before others.
+    for weight in ["cpu.shares", "cpu.weight"] {
+        let _ = fs::write(weight, "10000"); // v1 has the one, v2 the other
+    }
     // In each period of 100 ms the cgroup may run for its quota, then it waits for the next. Both in µs.
     set("cpu.cfs_quota_us", "cpu.max", percent * 1000)?;
     run(", 0)", || {

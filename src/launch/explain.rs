@@ -42,8 +42,9 @@ impl Explain for Step {
                 bind(host, path),
             ],
             Step::Link(path, target) => vec![format!("symlinkat({target:?}, AT_FDCWD, {path:?})")],
-            Step::BindSys => vec![bind(c"/sys", c"sys"), set_read_only(c"sys", "AT_RECURSIVE")],
+            Step::BindSys => bind_sys(),
             Step::Volume(volume) => new_volume(volume),
+            Step::ReadOnlyMount(path) => vec![set_read_only(path, "0")],
             Step::ReadOnlyPath(path) => vec![bind(path, path), set_read_only(path, "0")],
             Step::MaskedPath(path) => vec![
                 bind(c"dev/null", path),
@@ -106,6 +107,7 @@ impl Explain for Step {
             Step::Link(..) => "a name that programs expect in /dev",
             Step::BindSys => "a user namespace may not mount the network's sysfs",
             Step::Volume(_) => "a directory or file of the host, seen inside",
+            Step::ReadOnlyMount(_) => "all that belongs in it is there",
             Step::ReadOnlyPath(_) => "the host's settings can be read but not changed",
             Step::MaskedPath(_) => "it tells too much about the host: covered",
             Step::Terminal(_) => "a terminal of its own, whose other end minirun keeps",
@@ -141,6 +143,7 @@ impl Explain for Step {
             | Step::Device(..)
             | Step::Link(..)
             | Step::Volume(_)
+            | Step::ReadOnlyMount(_)
             | Step::ReadOnlyPath(_)
             | Step::MaskedPath(_)
             | Step::PivotRoot
@@ -199,23 +202,36 @@ fn set_read_only(path: &CStr, flags: &str) -> String {
 }
 
 fn new_volume(volume: &Volume) -> Vec<String> {
-    let (source, destination) = (&volume.source, &volume.destination);
-    let mut calls = vec![format!(
-        "open_tree(AT_FDCWD, {source:?}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE) = N"
-    )];
+    let mut calls = vec![open_tree(&volume.source)];
     if volume.read_only {
-        let flags = "AT_EMPTY_PATH|AT_RECURSIVE";
-        calls.push(format!(
-            r#"mount_setattr(N, "", {flags}, {{attr_set=MOUNT_ATTR_RDONLY}})"#
-        ));
+        calls.push(SET_TREE_READ_ONLY.into());
     }
-    let empty = "MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH";
     calls.push(format!(
-        "openat2(AT_FDCWD, {destination:?}, {{{IN_ROOT}}}) = N"
+        "openat2(AT_FDCWD, {:?}, {{{IN_ROOT}}}) = N",
+        volume.destination
     ));
-    calls.push(format!(r#"move_mount(N, "", N, "", {empty})"#));
+    calls.push(MOVE_MOUNT.into());
     calls
 }
+
+fn bind_sys() -> Vec<String> {
+    vec![
+        open_tree(c"/sys"),
+        SET_TREE_READ_ONLY.into(),
+        format!(r#"openat2(AT_FDCWD, "sys", {{{NO_SYMLINKS}}}) = N"#),
+        MOVE_MOUNT.into(),
+    ]
+}
+
+fn open_tree(source: &CStr) -> String {
+    let flags = "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE";
+    format!("open_tree(AT_FDCWD, {source:?}, {flags}) = N")
+}
+
+const SET_TREE_READ_ONLY: &str =
+    r#"mount_setattr(N, "", AT_EMPTY_PATH|AT_RECURSIVE, {attr_set=MOUNT_ATTR_RDONLY})"#;
+const MOVE_MOUNT: &str =
+    r#"move_mount(N, "", N, "", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)"#;
 
 fn new_terminal(terminal: &Terminal) -> Vec<String> {
     let libc::winsize { ws_row, ws_col, .. } = terminal.size;

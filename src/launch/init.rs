@@ -1,4 +1,4 @@
-//! A tiny init: the process 1 of a container made with `--init`. Lesson: 5, the runtime.
+//! A tiny init: the process 1 of a container made with `--init`. Lesson: 1, processes.
 //!
 //! Process 1 of a pid namespace has two duties that an ordinary program does not know of: it inherits every
 //! orphan and has to wait for it, or zombies pile up; and the kernel keeps signals from it that it has no

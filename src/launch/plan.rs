@@ -421,7 +421,7 @@ fn add_cgroup_view(steps: &mut Vec<Step>, view: &View, hosts_sys: bool) -> Resul
                 steps.push(Step::MakeDir(c_string(path.as_str())?));
                 steps.push(mount(c"cgroup", &path, flags, names)?);
             }
-            steps.push(Step::ReadOnlyPath(c"sys/fs/cgroup")); // only now, after the directories
+            steps.push(Step::ReadOnlyMount(c"sys/fs/cgroup")); // only now, after the directories
         }
     }
     Ok(())

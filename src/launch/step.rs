@@ -54,6 +54,8 @@ pub enum Step {
     BindSys,
     /// open_tree(2), mount_setattr(2), move_mount(2): a directory or file of the host.
     Volume(Volume),
+    /// mount_setattr(2) `MOUNT_ATTR_RDONLY` on a mount of the container's, which was written to until now.
+    ReadOnlyMount(&'static CStr),
     /// A path of `/proc` that can be read but not written.
     ReadOnlyPath(&'static CStr),
     /// A path of `/proc` or `/sys` that shows nothing.
@@ -190,6 +192,7 @@ impl Step {
             Step::Link(path, target) => line.call(|| symlinkat(*target, AT_FDCWD, *path)),
             Step::BindSys => bind_sys(line),
             Step::Volume(volume) => volume.run(line),
+            Step::ReadOnlyMount(path) => set_read_only(line, path, 0),
             Step::ReadOnlyPath(path) => if_it_exists(read_only(line, path)),
             Step::MaskedPath(path) => if_it_exists(mask(line, path)),
             Step::Terminal(terminal) => terminal.run(line),
@@ -247,13 +250,16 @@ fn bind(line: &Line, source: &CStr, target: &CStr) -> nix::Result<()> {
 // ANCHOR_END: mount-calls
 
 // ANCHOR: mount-run
+/// How a place is looked up that is minirun's choice: openat2(2).
+const NO_SYMLINKS: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS;
+
 impl Mount {
     /// The mount point is opened first, refusing symlinks, and then mounted on through the descriptor:
     /// so nobody who can write to the root filesystem can make us mount somewhere else.
     fn run(&self, line: &Line) -> nix::Result<()> {
         let flags = libc::O_PATH | libc::O_DIRECTORY;
-        let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS;
-        let target = line.call(|| sys::openat2(libc::AT_FDCWD, &self.target, flags, resolve))?;
+        let target =
+            line.call(|| sys::openat2(libc::AT_FDCWD, &self.target, flags, NO_SYMLINKS))?;
         let by_fd = FdPath::new(&target);
         let options = (!self.options.is_empty()).then_some(self.options.as_c_str());
         let (kind, by_fd) = (Some(self.kind), by_fd.as_c_str());
@@ -283,9 +289,17 @@ impl Volume {
 // ANCHOR_END: volume-run
 
 // ANCHOR: bind-sys
+/// Like a volume, but its place is not one that the container chose: as with [`Mount`], a symlink there is refused.
 fn bind_sys(line: &Line) -> nix::Result<()> {
-    bind(line, c"/sys", c"sys")?;
-    set_read_only(line, c"sys", libc::AT_RECURSIVE)
+    let tree = line.call(|| sys::clone_mount_tree(c"/sys"))?;
+    let (flags, add) = (
+        libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+        libc::MOUNT_ATTR_RDONLY,
+    );
+    line.call(|| sys::mount_setattr(tree.as_raw_fd(), c"", flags, add))?;
+    let (flags, resolve) = (libc::O_PATH | libc::O_DIRECTORY, NO_SYMLINKS);
+    let target = line.call(|| sys::openat2(libc::AT_FDCWD, c"sys", flags, resolve))?;
+    line.call(|| sys::move_mount(tree.as_fd(), target.as_fd()))
 }
 // ANCHOR_END: bind-sys
 

@@ -33,7 +33,9 @@ impl fmt::Display for Step {
             }) => {
                 write!(f, "mount {} on /{}", path(source), path(destination))
             }
-            Step::ReadOnlyPath(p) => write!(f, "make /{} read-only", path(p)),
+            Step::ReadOnlyMount(p) | Step::ReadOnlyPath(p) => {
+                write!(f, "make /{} read-only", path(p))
+            }
             Step::MaskedPath(p) => write!(f, "mask /{}", path(p)),
             Step::Terminal(_) => write!(f, "make a terminal"),
             Step::Streams(_) => write!(f, "connect the standard streams"),
