@@ -22,6 +22,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod man;
+mod monitor;
 mod names;
 mod namespace_demo;
 mod narration;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         pause::all(),
         top::all(),
         stats::all(),
+        monitor::all(),
         update::all(),
         man::all(),
         install::all(),
