@@ -9,6 +9,7 @@ mod cgroup_demo;
 mod chroot_demo;
 mod common;
 mod crash;
+mod deploy;
 mod doctor;
 mod errors;
 mod exec;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         install::all(),
         background::all(),
         faults::all(),
+        deploy::all(),
     ]
     .into_iter()
     .flatten()
