@@ -2,7 +2,7 @@
 //! is for.
 
 use crate::common::home::{Home, run};
-use crate::common::{Outcome, need_program, need_root, program, run_dir, skip, temp_dir};
+use crate::common::{Outcome, judge, need_program, need_root, program, run_dir, skip, temp_dir};
 use crate::tests;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -154,7 +154,7 @@ fn terraform_makes_nothing_that_can_be_reached_unasked() -> Outcome {
 
 fn cloud_init_reads_what_the_machine_is_told() -> Outcome {
     need_program("terraform")?;
-    need_program("cloud-init")?;
+    let cloud_init = judge("cloud-init")?;
     let (dir, terraform) = terraform_copy();
     for open in [true, false] {
         let template = format!(
@@ -188,7 +188,7 @@ fn cloud_init_reads_what_the_machine_is_told() -> Outcome {
         assert_eq!(text.contains("minirun-open"), open);
         let file = dir.path().join("cloud-init.yaml");
         fs::write(&file, text).unwrap();
-        let mut schema = Command::new("cloud-init");
+        let mut schema = Command::new(&cloud_init);
         let said = succeeded(schema.args(["schema", "--config-file"]).arg(&file));
         assert!(said.contains("Valid"), "{said}");
     }
@@ -201,8 +201,8 @@ fn the_workflow_is_sound() -> Outcome {
         let commit = line.split('@').nth(1).unwrap().split(' ').next().unwrap();
         assert!(commit.len() == 40 && line.contains(" # v"), "{line}");
     }
-    need_program("actionlint")?;
-    succeeded(Command::new("actionlint").current_dir(project()));
+    let actionlint = judge("actionlint")?;
+    succeeded(Command::new(actionlint).current_dir(project()));
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use crate::common::home::{
     Background, Home, Random, cgroups_with, eventually, root_home, rootfs, run,
 };
-use crate::common::{Outcome, Skip, need_root, run_dir};
+use crate::common::{Outcome, judge, need_root, run_dir};
 use crate::terminal::Screen;
 use crate::tests;
 use nix::sys::signal::Signal;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -243,15 +243,6 @@ fn every_format_says_the_same() -> Outcome {
     Ok(())
 }
 
-/// Prometheus' own checker, where it is installed or scripts/setup has put it.
-fn promtool() -> Result<PathBuf, Skip> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
-    let mut dirs = std::env::split_paths(&path).chain([tools]);
-    let found = dirs.find_map(|dir| Some(dir.join("promtool")).filter(|tool| tool.is_file()));
-    found.ok_or_else(|| Skip("needs promtool: scripts/setup test fetches it".into()))
-}
-
 fn checked(promtool: &Path, text: &str) {
     let mut check = Command::new(promtool);
     check.args(["check", "metrics"]).stdin(Stdio::piped());
@@ -273,7 +264,7 @@ fn checked(promtool: &Path, text: &str) {
 }
 
 fn promtool_reads_it_and_finds_nothing_to_complain_of() -> Outcome {
-    let promtool = promtool()?;
+    let promtool = judge("promtool")?;
     let home = Home::new()?;
     checked(
         &promtool,
