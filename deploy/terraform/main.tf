@@ -166,9 +166,7 @@ resource "aws_instance" "this" {
     architecture   = var.architecture
     region         = var.region
     address        = aws_eip.this.public_ip
-    open           = length(var.api_ranges) > 0
   })
-  user_data_replace_on_change = true
 
   # Version 2 of the metadata service alone, and not from inside a container's own network: one hop.
   metadata_options {
@@ -190,7 +188,8 @@ resource "aws_instance" "this" {
   tags = { Name = var.name }
 
   lifecycle {
-    ignore_changes = [ami] # a newer image is no reason to lose the containers
+    # A newer image or release is no reason to lose the containers: `minirun-bootstrap URL SHA256` updates.
+    ignore_changes = [ami, user_data]
   }
 }
 

@@ -156,42 +156,45 @@ fn cloud_init_reads_what_the_machine_is_told() -> Outcome {
     need_program("terraform")?;
     let cloud_init = judge("cloud-init")?;
     let (dir, terraform) = terraform_copy();
-    for open in [true, false] {
-        let template = format!(
-            "templatefile(\"cloud-init.yaml.tftpl\", {{ release_url = \"https://example.org/m.tar.gz\", \
-             release_sha256 = \"0123\", architecture = \"amd64\", region = \"eu-central-1\", \
-             address = \"198.51.100.7\", open = {open} }})"
-        );
-        let input = dir.path().join("input");
-        fs::write(&input, template).unwrap();
-        let mut console = terraform(&["console"]);
-        // Without the provider, which the template does not need.
-        for file in fs::read_dir(dir.path().join("terraform"))
-            .unwrap()
-            .flatten()
+    let template = "templatefile(\"cloud-init.yaml.tftpl\", { release_url = \"https://example.org/m.tar.gz\", \
+         release_sha256 = \"0123\", architecture = \"amd64\", region = \"eu-central-1\", address = \"198.51.100.7\" })";
+    let input = dir.path().join("input");
+    fs::write(&input, template).unwrap();
+    // Without the provider, which the template does not need.
+    for file in fs::read_dir(dir.path().join("terraform"))
+        .unwrap()
+        .flatten()
+    {
+        if file
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "tf")
         {
-            if file
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "tf")
-            {
-                fs::remove_file(file.path()).unwrap();
-            }
+            fs::remove_file(file.path()).unwrap();
         }
-        let console = console
-            .stdin(fs::File::open(&input).unwrap())
-            .output()
-            .unwrap();
-        let text = String::from_utf8(console.stdout).unwrap();
-        let text = text.trim().strip_prefix("<<EOT\n").unwrap();
-        let text = text.strip_suffix("\nEOT").unwrap();
-        assert_eq!(text.contains("minirun-open"), open);
-        let file = dir.path().join("cloud-init.yaml");
-        fs::write(&file, text).unwrap();
-        let mut schema = Command::new(&cloud_init);
-        let said = succeeded(schema.args(["schema", "--config-file"]).arg(&file));
-        assert!(said.contains("Valid"), "{said}");
     }
+    let mut console = terraform(&["console"]);
+    let console = console.stdin(fs::File::open(&input).unwrap()).output();
+    let text = String::from_utf8(console.unwrap().stdout).unwrap();
+    let text = text.trim().strip_prefix("<<EOT\n").unwrap();
+    let text = text.strip_suffix("\nEOT").unwrap();
+    let file = dir.path().join("cloud-init.yaml");
+    fs::write(&file, text).unwrap();
+    let mut schema = Command::new(&cloud_init);
+    let said = succeeded(schema.args(["schema", "--config-file"]).arg(&file));
+    assert!(said.contains("Valid"), "{said}");
+    // The scripts in it are sound as well.
+    need_program("shellcheck")?;
+    let mut scripts = 0;
+    for script in text.split("      #!/bin/sh\n").skip(1) {
+        let lines = script.lines().take_while(|line| line.starts_with("      "));
+        let lines: String = lines.map(|line| format!("{}\n", &line[6..])).collect();
+        let file = dir.path().join("script");
+        fs::write(&file, format!("#!/bin/sh\n{lines}")).unwrap();
+        succeeded(Command::new("shellcheck").arg(&file));
+        scripts += 1;
+    }
+    assert_eq!(scripts, 3);
     Ok(())
 }
 

@@ -51,7 +51,7 @@ run "nothing_can_be_reached_unless_a_range_is_given" {
   }
 
   assert {
-    condition     = !strcontains(aws_instance.this.user_data, "0.0.0.0")
+    condition     = !strcontains(yamldecode(aws_instance.this.user_data).write_files[0].content, "0.0.0.0")
     error_message = "The server is told to listen everywhere."
   }
 }
