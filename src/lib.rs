@@ -19,6 +19,7 @@
 //! | [`container`] | the life of a container: create, start, stop, delete | [5.6] |
 //! | [`pause`] | all of a container's processes stand still, and go on | [4.4] |
 //! | [`update`] | other limits, also while it runs | [4.2] |
+//! | [`metrics`] | what the host and all containers use at a moment, for people and for programs | [4.2] |
 //! | [`reconcile`] | what a minirun that was killed left, and how the next one cleans it up | [5.5] |
 //! | [`doctor`] | what this host can and cannot do, tried | [8.1] |
 //! | [`record`], [`store`], [`claim`] | what is kept about it, and who may change it | [5.5] |
@@ -62,6 +63,7 @@ pub mod idmap;
 pub mod inside;
 pub mod launch;
 pub mod log;
+pub mod metrics;
 pub mod monitor;
 pub mod name;
 pub mod namespace;

@@ -10,16 +10,19 @@ use super::Cgroup;
 use crate::Result;
 use crate::processes::{self, Process};
 use crate::record::Record;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::time::Duration;
 
 /// What a running container uses, and the limits that the kernel has for it. `None` is what nobody counts or
 /// limits. v2: `Documentation/admin-guide/cgroup-v2.rst`; v1: `Documentation/admin-guide/cgroup-v1/`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Stats {
     /// CPU time since it was started, microseconds, of all cores together.
     pub cpu_usec: Option<u64>,
+    /// Cores, above which it has to wait.
+    pub cpu_limit: Option<f64>,
     /// Periods of 100 ms in which it ran with a CPU limit.
     pub periods: Option<u64>,
     /// Those of them in which it had used up its share, and had to wait.
@@ -31,6 +34,8 @@ pub struct Stats {
     pub memory: Option<u64>,
     /// Bytes of memory, at which the kernel kills.
     pub memory_limit: Option<u64>,
+    /// Processes.
+    pub processes: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
     /// Processes and threads, above which fork fails.
@@ -45,6 +50,7 @@ impl Stats {
     pub fn of(record: &Record) -> Result<Stats> {
         let processes = processes::of(record)?;
         let mut stats = record.cgroup().stats();
+        stats.processes = Some(processes.len() as u64);
         stats.fill_in(&processes);
         Ok(stats)
     }
@@ -80,9 +86,20 @@ impl Cgroup {
         let cached = counter("memory.stat", "total_inactive_file") // v1: with the cgroups below
             .or_else(|| counter("memory.stat", "inactive_file"));
         let nanoseconds = |ns: u64| ns / 1000;
+        // Two files of v1, and of v2 one with both numbers; `max` and -1 are no numbers here.
+        let quota = || {
+            let text = self.read("cpu.max").or_else(|| {
+                let quota = self.read("cpu.cfs_quota_us")?;
+                Some(quota + " " + &self.read("cpu.cfs_period_us")?)
+            })?;
+            let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+            let (quota, period) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+            (period > 0).then_some(quota as f64 / period as f64)
+        };
         Stats {
             cpu_usec: counter("cpu.stat", "usage_usec")
                 .or_else(|| number("cpuacct.usage").map(nanoseconds)),
+            cpu_limit: quota(),
             periods: counter("cpu.stat", "nr_periods"),
             throttled_periods: counter("cpu.stat", "nr_throttled"),
             throttled_usec: counter("cpu.stat", "throttled_usec")
@@ -91,6 +108,7 @@ impl Cgroup {
             memory_limit: number("memory.max")
                 .or_else(|| number("memory.limit_in_bytes"))
                 .filter(|bytes| *bytes < NO_LIMIT),
+            processes: None, // v1 would have to be asked in each of its trees
             pids: number("pids.current"),
             pids_limit: number("pids.max"),
         }
@@ -132,6 +150,8 @@ mod tests {
             v1.path(),
             &[
                 ("cpuacct.usage", "1234567000\n"),
+                ("cpu.cfs_quota_us", "150000\n"),
+                ("cpu.cfs_period_us", "100000\n"),
                 (
                     "cpu.stat",
                     "nr_periods 9\nnr_throttled 4\nthrottled_time 77000\n",
@@ -150,6 +170,7 @@ mod tests {
                     "cpu.stat",
                     "usage_usec 1234567\nnr_periods 9\nnr_throttled 4\nthrottled_usec 77\n",
                 ),
+                ("cpu.max", "150000 100000\n"),
                 ("memory.current", "5000\n"),
                 ("memory.max", "max\n"),
                 ("memory.stat", "inactive_anon 7\ninactive_file 1000\n"),
@@ -160,15 +181,29 @@ mod tests {
         assert_eq!(v1, v2);
         let wanted = Stats {
             cpu_usec: Some(1_234_567),
+            cpu_limit: Some(1.5),
             periods: Some(9),
             throttled_periods: Some(4),
             throttled_usec: Some(77),
             memory: Some(4000),
             memory_limit: None,
+            processes: None,
             pids: Some(3),
             pids_limit: None,
         };
         assert_eq!(v2, wanted);
+    }
+
+    #[test]
+    fn without_a_quota_there_is_no_cpu_limit() {
+        let v1 = [
+            ("cpu.cfs_quota_us", "-1\n"),
+            ("cpu.cfs_period_us", "100000\n"),
+        ];
+        for files in [&v1[..], &[("cpu.max", "max 100000\n")]] {
+            let dir = tempfile::tempdir().unwrap();
+            assert_eq!(stats(dir.path(), files).cpu_limit, None, "{files:?}");
+        }
     }
 
     #[test]

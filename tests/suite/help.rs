@@ -51,6 +51,7 @@ fn the_help_of_minirun() -> Outcome {
       list         List the containers; with --quiet only their names [alias: ps]
       top          Show the processes of running containers
       stats        Show what containers use, again each second
+      monitor      Show what the host and all containers use, once or again and again
       info         Show all there is to know about containers
       events       Show what happened to the containers
       rename       Give a container another name; it may be running
@@ -212,6 +213,7 @@ fn every_command_has_help() -> Outcome {
         "list",
         "top",
         "stats",
+        "monitor",
         "info",
         "delete",
         "rootfs",

@@ -9,6 +9,7 @@ mod cgroup_demo;
 mod chroot_demo;
 mod common;
 mod crash;
+mod deploy;
 mod doctor;
 mod errors;
 mod exec;
@@ -22,6 +23,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod man;
+mod monitor;
 mod names;
 mod namespace_demo;
 mod narration;
@@ -65,11 +67,13 @@ fn main() -> ExitCode {
         pause::all(),
         top::all(),
         stats::all(),
+        monitor::all(),
         update::all(),
         man::all(),
         install::all(),
         background::all(),
         faults::all(),
+        deploy::all(),
     ]
     .into_iter()
     .flatten()

@@ -15,6 +15,7 @@ mod info;
 mod kill;
 mod list;
 mod logs;
+mod monitor;
 mod names;
 mod options;
 mod pause;
@@ -93,6 +94,7 @@ enum Command {
     List(list::Args),
     Top(top::Args),
     Stats(stats::Args),
+    Monitor(monitor::Args),
     Info(info::Args),
     Events(events::Args),
     Rename(rename::Args),
@@ -155,6 +157,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::List(args) => list::run(args, &store).map(|()| 0),
         Command::Top(args) => top::run(&args, &store),
         Command::Stats(args) => stats::run(&args, &store),
+        Command::Monitor(args) => monitor::run(&args, &store).map(|()| 0),
         Command::Info(args) => info::run(&args, &store),
         Command::Delete(args) => delete::run(&args, &store),
         Command::Rootfs(args) => rootfs::run(&args, store.home()).map(|()| 0),

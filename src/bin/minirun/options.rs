@@ -1,9 +1,9 @@
 //! The options that `create` and `run` have in common.
 
-use super::stats::memory_of_host;
 use clap::Args;
 use minirun::cgroup::{Changes, Limits};
 use minirun::log::LogLimits;
+use minirun::metrics::host::memory_total;
 use minirun::name::Name;
 use minirun::record::{Config, Network, Record};
 use minirun::store::Store;
@@ -243,7 +243,7 @@ fn enough_memory(bytes: u64) -> Result<u64> {
         return Err(Error::new(too_small).hint(hint));
     }
     // No error: the container may have been made for a larger host, or for memory that is yet to come.
-    if let Some(all) = memory_of_host().filter(|all| bytes > *all) {
+    if let Some(all) = memory_total().filter(|all| bytes > *all) {
         let (limit, all) = (format_size(bytes), format_size(all));
         let text = format!("this host has {all} of memory: a limit of {limit} is never reached");
         super::warn(&text, None);

@@ -37,6 +37,14 @@ impl Screen {
         })
     }
 
+    /// How many characters a line may have: a pipe takes what people can read.
+    pub fn width(&self) -> usize {
+        match self.terminal {
+            Some(_) => size().0.into(),
+            None => 100,
+        }
+    }
+
     /// Shows a text: on a terminal in place of the last one.
     pub fn show(&mut self, text: &str) -> Result<()> {
         match &mut self.terminal {
@@ -111,9 +119,7 @@ impl Terminal {
     }
 
     fn draw(&mut self, text: &str) -> Result<()> {
-        let size = minirun::sys::window_size(stdout().as_fd()).ok();
-        let size = size.filter(|size| size.ws_col > 0); // a serial line does not know
-        let (width, height) = size.map_or((80, 24), |size| (size.ws_col, size.ws_row));
+        let (width, height) = size();
         let mut frame = match self.lines {
             0 => String::new(),
             lines => format!("\x1b[{lines}A\r\x1b[J"),
@@ -140,6 +146,13 @@ impl Drop for Terminal {
             tcsetattr(stdin(), SetArg::TCSANOW, before).ok();
         }
     }
+}
+
+/// Columns and rows of the terminal.
+fn size() -> (u16, u16) {
+    let size = minirun::sys::window_size(stdout().as_fd()).ok();
+    let size = size.filter(|size| size.ws_col > 0); // a serial line does not know
+    size.map_or((80, 24), |size| (size.ws_col, size.ws_row))
 }
 
 fn print_now(text: &str) {

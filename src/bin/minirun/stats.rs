@@ -4,14 +4,12 @@ use super::list::Format;
 use super::names;
 use super::screen::Screen;
 use super::table::table;
-use minirun::cgroup::Stats;
+use minirun::metrics::{Meter, Usage, memory_total};
 use minirun::record::Record;
 use minirun::store::Store;
 use minirun::units::format_size;
 use minirun::{Error, Result, container};
-use std::collections::HashMap;
-use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Show what containers use, again each second
 ///
@@ -56,7 +54,7 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
     let mut watch = Watch {
         store,
         names: known,
-        earlier: HashMap::new(),
+        meter: Meter::default(),
     };
     watch.samples()?;
     if args.no_stream {
@@ -96,17 +94,15 @@ struct Watch<'a> {
     store: &'a Store,
     /// Empty: all that run.
     names: Vec<String>,
-    earlier: HashMap<String, (Instant, Stats)>,
+    meter: Meter,
 }
 
 /// What a container uses; nothing is known of one that does not run.
 #[derive(serde::Serialize)]
 struct Sample {
     name: String,
-    cpu_percent: Option<f64>,
-    memory_percent: Option<f64>,
     #[serde(flatten)]
-    stats: Stats,
+    usage: Usage,
 }
 
 impl Watch<'_> {
@@ -120,37 +116,11 @@ impl Watch<'_> {
     }
 
     fn sample(&mut self, record: &Record) -> Sample {
-        let name = record.name.clone();
-        let stats = Stats::of(record).unwrap_or_default();
-        let now = Instant::now();
-        let earlier = self.earlier.insert(name.clone(), (now, stats.clone()));
-        let cpu_percent =
-            earlier.and_then(|(then, earlier)| stats.cpu_percent(&earlier, now - then));
-        let total = stats.memory_limit.or_else(memory_of_host);
-        let memory_percent = stats
-            .memory
-            .zip(total)
-            .map(|(used, total)| used as f64 / total as f64 * 100.0);
         Sample {
-            name,
-            cpu_percent: cpu_percent.map(round),
-            memory_percent: memory_percent.map(round),
-            stats,
+            name: record.name.clone(),
+            usage: self.meter.usage(record),
         }
     }
-}
-
-/// `MemTotal`, proc_meminfo(5), in bytes.
-pub fn memory_of_host() -> Option<u64> {
-    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
-}
-
-fn round(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
 }
 
 const HEADER: [&str; 6] = [
@@ -163,17 +133,17 @@ const HEADER: [&str; 6] = [
 ];
 
 fn columns(sample: &Sample) -> [String; 6] {
-    let stats = &sample.stats;
+    let stats = &sample.usage.stats;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let percent = |number: Option<f64>| or_dash(number.map(|number| format!("{number:.2}%")));
-    let limit = stats.memory_limit.or_else(memory_of_host).map(format_size);
+    let limit = stats.memory_limit.or_else(memory_total).map(format_size);
     let memory = stats.memory.map(format_size).zip(limit);
     let throttled = stats.throttled_periods.zip(stats.periods);
     [
         sample.name.clone(),
-        percent(sample.cpu_percent),
+        percent(sample.usage.cpu_percent),
         or_dash(memory.map(|(used, limit)| format!("{used} / {limit}"))),
-        percent(sample.memory_percent),
+        percent(sample.usage.memory_percent),
         or_dash(stats.pids.map(|pids| pids.to_string())),
         or_dash(throttled.map(|(some, all)| format!("{some}/{all}"))),
     ]

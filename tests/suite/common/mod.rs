@@ -77,6 +77,16 @@ pub fn need_program(name: &str) -> Outcome {
     }
 }
 
+/// A program that judges what minirun writes for others: installed, or where scripts/setup has put it.
+pub fn judge(name: &str) -> Result<PathBuf, Skip> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+    let mut dirs = std::env::split_paths(&path).chain([tools]);
+    let found = dirs.find_map(|dir| Some(dir.join(name)).filter(|tool| tool.is_file()));
+    let reason = format!("needs the program `{name}`: scripts/setup test fetches what can be had");
+    found.ok_or(Skip(reason))
+}
+
 /// Skips a test that needs an unprivileged user to be able to make a user namespace.
 pub fn need_user_namespaces() -> Outcome {
     let mut unshare = Command::new("unshare");
