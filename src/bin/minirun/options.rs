@@ -3,7 +3,7 @@
 use clap::Args;
 use minirun::cgroup::{Changes, Limits};
 use minirun::log::LogLimits;
-use minirun::metrics::host::memory_total;
+use minirun::metrics::memory_total;
 use minirun::name::Name;
 use minirun::record::{Config, Network, Record};
 use minirun::store::Store;
