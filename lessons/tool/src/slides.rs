@@ -24,6 +24,9 @@ pub fn make(page: &Page, content: &str, to_top: &str) -> String {
         let mut body = String::new();
         let mut notes = String::new();
         let mut room = ROOM;
+        if parts.is_empty() && level > 1 {
+            continue; // its parts have headings of their own
+        }
         for part in parts {
             let lines = match &part {
                 Part::Words(first, _) => first.len() / 70 + 1,
@@ -36,7 +39,10 @@ pub fn make(page: &Page, content: &str, to_top: &str) -> String {
             room = room.saturating_sub(lines + 1);
             match part {
                 Part::Words(first, all) => {
-                    body += &format!("<p>{first}</p>\n");
+                    // What is in parentheses is for the speaker.
+                    if !first.starts_with('(') {
+                        body += &format!("<p>{first}</p>\n");
+                    }
                     notes += &format!("<p>{all}</p>\n");
                 }
                 Part::Block(block, _) => body += &block,
