@@ -91,10 +91,12 @@ pub struct Plan {
 
 // ANCHOR: hidden-paths
 /// Paths of /proc and /sys that tell too much about the host, or let one change it: the lists of the OCI
-/// runtimes' default configuration (`runc spec`).
-const MASKED: [&std::ffi::CStr; 11] = [
+/// runtimes' default configuration (`runc spec`), and with Docker the counters of interrupts, whose pace betrays
+/// what other programs do (GHSA-6fw5-f8r9-fgfm).
+const MASKED: [&std::ffi::CStr; 12] = [
     c"proc/acpi",
     c"proc/asound",
+    c"proc/interrupts",
     c"proc/kcore",
     c"proc/keys",
     c"proc/latency_stats",

@@ -290,7 +290,7 @@ fn what_tells_too_much_about_the_host_is_masked(home: &Home) -> Outcome {
         Err(_) => fs::read(path).is_ok_and(|text| !text.is_empty()),
     };
     // Not /proc/kcore: it is as long as the memory.
-    let paths = "/proc/acpi /proc/asound /proc/keys /proc/latency_stats /proc/sched_debug /proc/scsi \
+    let paths = "/proc/acpi /proc/asound /proc/interrupts /proc/keys /proc/latency_stats /proc/sched_debug /proc/scsi \
         /proc/timer_list /proc/timer_stats /sys/devices/virtual/powercap /sys/firmware";
     let on_the_host: Vec<&str> = paths.split(' ').filter(told).collect();
     need(
