@@ -21,7 +21,7 @@ mod workspace;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::{
-    Answer, check, dev, grade, hint, init, list, predict, reset, show, solution, watch,
+    Answer, check, dev, grade, hint, init, list, predict, reset, show, solution, try_it, watch,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +65,8 @@ enum Command {
     Show(show::Args),
     /// Build your program, run it, and look at the kernel
     Check(check::Args),
+    /// Run your program on the small host of the checks, with arguments of yours
+    Try(try_it::Args),
     /// A hint: the first is about the last failure, then there are three
     Hint(hint::Args),
     /// Check again each time you save the file
@@ -115,6 +117,7 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Next => show::next(&find()?)?,
         Command::Show(show) => show::run(&find()?, &show)?,
         Command::Check(check) => check::run(&find()?, &check)?,
+        Command::Try(args) => try_it::run(&find()?, &args)?,
         Command::Hint(hint) => hint::run(&find()?, &hint)?,
         Command::Watch(watch) => return watch::run(&find()?, &watch, args.json),
         Command::Reset(reset) => reset::run(&find()?, &reset)?,

@@ -10,6 +10,7 @@ pub mod predict;
 pub mod reset;
 pub mod show;
 pub mod solution;
+pub mod try_it;
 pub mod watch;
 
 use crate::catalog::{self, Lab};
