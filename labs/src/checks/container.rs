@@ -205,16 +205,13 @@ record after {name}
     spec.files.push(("go".into(), String::new()));
     let mut run = bench.start(spec)?;
     let command = run.command(&sleep)?;
-    for namespace_name in ["pid", "mnt", "uts", "ipc"] {
-        let outside = if namespace_name == "pid" {
-            run.init()
+    for name in ["pid", "mnt", "uts", "ipc"] {
+        let outside = if name == "pid" {
+            "pid_for_children"
         } else {
-            run.outside()
+            name
         };
-        let (inside, outside) = (
-            namespace(command, namespace_name),
-            namespace(outside, namespace_name),
-        );
+        let (inside, outside) = (namespace(command, name), namespace(run.outside(), outside));
         expect(
             inside != outside,
             "namespaces",

@@ -12,7 +12,10 @@ pub fn check(bench: &Bench) -> Checked {
     let sleep = unique_sleep();
     let mut run = bench.run(&["sleep", &sleep])?;
     let command = run.command(&sleep)?;
-    let (inside, outside) = (namespace(command, "pid"), namespace(run.init(), "pid"));
+    let (inside, outside) = (
+        namespace(command, "pid"),
+        namespace(run.outside(), "pid_for_children"),
+    );
     expect(
         inside != outside,
         "same-pid",

@@ -11,10 +11,10 @@ pub fn check(bench: &Bench) -> Checked {
     let mut run = bench.run(&["sleep", &sleep])?;
     let command = run.command(&sleep)?;
     for (name, id, outside) in [
-        ("pid", "same-pid", run.init()),
-        ("mnt", "same-mnt", run.outside()),
+        ("pid", "same-pid", "pid_for_children"),
+        ("mnt", "same-mnt", "mnt"),
     ] {
-        let (inside, outside) = (namespace(command, name), namespace(outside, name));
+        let (inside, outside) = (namespace(command, name), namespace(run.outside(), outside));
         expect(
             inside != outside,
             id,

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -68,10 +69,10 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         let program = built
             .remove(lab.name())
             .context("cargo has built something else")?;
-        eprint!("\r\x1b[K{}", lab.dir);
+        tell(&lab.dir);
         graded.push((lab, mark(lab, || Ok(program))?));
     }
-    eprint!("\r\x1b[K");
+    tell("");
     let grades = Grades {
         labs: graded,
         progress: workspace.progress()?,
@@ -126,8 +127,15 @@ fn build(
     }
     let package = Package::at(dir, None);
     package.write_manifest(&programs)?;
-    eprint!("building {} programs…", programs.len());
+    tell(&format!("building {} programs…", programs.len()));
     package.build(&labs.iter().map(|lab| lab.name()).collect::<Vec<_>>())
+}
+
+/// What is being done, on a terminal.
+fn tell(text: &str) {
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
 }
 
 impl Grades<'_> {

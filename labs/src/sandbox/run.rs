@@ -149,12 +149,13 @@ impl Run {
         Ok(Some(()))
     }
 
-    /// A process in the sandbox's namespaces (but for its PID namespace) that no exercise can reach.
+    /// A process in the sandbox's namespaces that no exercise can reach. Only its PID namespace is another: there its
+    /// children are in the sandbox's, `pid_for_children`.
     pub fn outside(&self) -> Pid {
         Pid::from_raw(self.outside.id() as i32)
     }
 
-    /// Process 1 of the sandbox.
+    /// Process 1 of the sandbox. It hides itself: an ordinary user cannot look at more than its pid.
     pub fn init(&self) -> Pid {
         self.init
     }
