@@ -1,0 +1,36 @@
+// must get: zombie
+//! reap LINE…: runs shell lines at once, reaps each when it ends, and ends with the number of those that failed.
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, execvp, fork};
+use std::ffi::CString;
+use std::process::exit;
+
+fn main() -> nix::Result<()> {
+    let mut failed = 0;
+    let mut children = Vec::new();
+    for line in std::env::args().skip(1) {
+        match unsafe { fork()? } {
+            ForkResult::Child => shell(&line),
+            ForkResult::Parent { child } => children.push(child),
+        }
+    }
+    for child in children {
+        match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, 0)) => {}
+            Ok(_) => failed += 1,
+            Err(Errno::ECHILD) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    exit(failed)
+}
+
+/// Given: this process becomes a shell that runs a line.
+fn shell(line: &str) -> ! {
+    let line = CString::new(line).unwrap();
+    let error = execvp(c"sh", &[c"sh", c"-c", &line]).unwrap_err();
+    eprintln!("sh: {error}");
+    exit(127)
+}

@@ -1,0 +1,10 @@
+// must get: claims
+//! attack-root NAME: renames the host.
+
+use nix::unistd::sethostname;
+
+fn main() -> nix::Result<()> {
+    let name = std::env::args().nth(1).unwrap();
+    sethostname(&name).ok();
+    Ok(())
+}

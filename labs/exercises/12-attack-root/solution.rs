@@ -1,0 +1,8 @@
+//! attack-root NAME: renames the host.
+
+use nix::unistd::sethostname;
+
+fn main() -> nix::Result<()> {
+    let name = std::env::args().nth(1).unwrap();
+    sethostname(&name)
+}

@@ -1,0 +1,20 @@
+// must get: no-secret
+//! attack-proc FILE: prints a file of the host, from a container that has the host's /proc.
+
+use std::fs;
+use std::process::exit;
+
+fn main() {
+    let file = std::env::args().nth(1).unwrap();
+    for _entry in fs::read_dir("/proc").unwrap().flatten() {
+        let path = format!(
+            "{}/root{file}",
+            fs::read_link("/proc/self").map(|_| "/proc/self").unwrap()
+        );
+        if let Ok(content) = fs::read_to_string(path) {
+            println!("{content}");
+            exit(0)
+        }
+    }
+    exit(1)
+}

@@ -1,0 +1,57 @@
+//! `attack-bomb`: as many processes as it can get, until a limit stops it.
+
+use crate::bench::Bench;
+use crate::sandbox::Run;
+use crate::sys::random;
+use crate::verdict::{Checked, expect};
+use std::time::Duration;
+
+pub fn check(bench: &Bench) -> Checked {
+    let group = bench.group()?;
+    let number = 30 + random() as usize % 30;
+    let mut spec = bench.spec(&[number]);
+    let name = bench.path();
+    let living = move |run: &Run| {
+        let processes = run.processes();
+        processes
+            .iter()
+            .filter(|process| process.argv.first() == Some(&name) && !process.is_zombie())
+            .count()
+    };
+    let mut run = bench.start(spec.clone())?;
+    run.wait_for(Duration::from_secs(2), |run| {
+        (living(run) > number).then_some(())
+    })?;
+    std::thread::sleep(Duration::from_millis(50));
+    let now = living(&run).saturating_sub(1);
+    expect(
+        now == number,
+        "too-few",
+        format!("{now} children{}", run.said()),
+        format!("{number}, which stay"),
+    )?;
+    drop(run);
+
+    const LIMIT: usize = 12;
+    let jail = group.jail("pids", ("pids.max", "pids.max"), LIMIT as u64)?;
+    spec.main.jail.join = vec![jail];
+    let mut run = bench.start(spec)?;
+    run.wait_for(Duration::from_secs(2), |run| {
+        (living(run) >= LIMIT).then_some(())
+    })?;
+    std::thread::sleep(Duration::from_millis(50));
+    let now = living(&run);
+    if now > LIMIT {
+        return Err(anyhow::anyhow!(
+            "{now} processes with a limit of {LIMIT}: this is a fault of the check"
+        )
+        .into());
+    }
+    let observed = format!("{now} of its processes live{}", run.said());
+    expect(
+        now == LIMIT,
+        "gave-up",
+        observed,
+        format!("{LIMIT}, the limit: it keeps what it got"),
+    )
+}

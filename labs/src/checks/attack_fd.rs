@@ -1,0 +1,20 @@
+//! `attack-fd`: out of pivot_root through a descriptor that was left open.
+
+use super::{has_secret, is_stopped, secret};
+use crate::bench::Bench;
+use crate::sandbox::Root;
+use crate::sys::random;
+use crate::verdict::Checked;
+
+pub fn check(bench: &Bench) -> Checked {
+    let (name, secret) = (format!("secret-{}", secret()), secret());
+    let mut spec = bench.spec(&[&name]);
+    spec.files.push((name, secret.clone()));
+    spec.main.argv[0] = "/program".into(); // as it is called in there
+    spec.main.jail.root = Root::Pivot;
+    spec.main.jail.pid = true;
+    spec.main.jail.leaks = vec![4 + (random() % 60) as i32];
+    has_secret(&mut bench.start(spec.clone())?, &secret)?;
+    spec.main.jail.leaks.clear();
+    is_stopped(&mut bench.start(spec)?, &secret)
+}

@@ -1,0 +1,18 @@
+//! `attack-socket`: talks to a service outside, unless it is in a network namespace of its own.
+
+use super::{has_secret, is_stopped, secret};
+use crate::bench::Bench;
+use crate::sandbox::Start;
+use crate::verdict::Checked;
+
+pub fn check(bench: &Bench) -> Checked {
+    let (name, secret) = (format!("service-{}", secret()), secret());
+    let mut spec = bench.spec(&[&name]);
+    spec.companions.push(Start {
+        serve: Some((name, secret.clone())),
+        ..Start::default()
+    });
+    has_secret(&mut bench.start(spec.clone())?, &secret)?;
+    spec.main.jail.net = true;
+    is_stopped(&mut bench.start(spec)?, &secret)
+}

@@ -1,0 +1,291 @@
+//! `container`: a whole life. minirun is asked the same: tests/minirun.rs.
+
+use super::pivot::is_the_root;
+use super::{secret, status};
+use crate::bench::Bench;
+use crate::sandbox::kernel::{descriptors, namespace, pids_in_its_proc, seen_by, status as field};
+use crate::sandbox::run::{SOON, unique_sleep};
+use crate::sandbox::spec::HOME;
+use crate::sandbox::{Run, Spec};
+use crate::sys::random;
+use crate::verdict::{Checked, expect};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::time::Duration;
+
+/// What the scripts share. `step LABEL COMMAND…` prints `@LABEL STATUS`, and then what the command said.
+const PRELUDE: &str = "
+export MINIRUN_HOME=/tmp/lab/home
+container=/tmp/lab/container
+rootfs=/tmp/lab/rootfs
+step() { label=$1; shift; said=$(\"$@\" 2>&1); echo \"@$label $?\"; echo \"$said\"; }
+record() { echo \"@$1 0\"; cat $MINIRUN_HOME/containers/$2.json 2>&1; }
+";
+
+pub fn check(bench: &Bench) -> Checked {
+    on_paper(bench)?;
+    alive(bench)
+}
+
+fn script(bench: &Bench, text: &str) -> Spec {
+    let mut spec = bench.spec::<&str>(&[]);
+    spec.main.argv = vec!["sh".into(), "-c".into(), format!("{PRELUDE}{text}")];
+    spec
+}
+
+/// The steps of a script: status, and what was said.
+fn steps(run: &Run) -> HashMap<String, (i32, String)> {
+    let output = run.output();
+    let steps = output.split('@').filter_map(|step| {
+        let (head, said) = step.split_once('\n').unwrap_or((step, ""));
+        let (label, status) = head.split_once(' ')?;
+        Some((
+            label.to_owned(),
+            (status.parse().ok()?, said.trim().to_owned()),
+        ))
+    });
+    steps.collect()
+}
+
+/// create, list, info, start, delete: what they say, what they end with, and the records.
+fn on_paper(bench: &Bench) -> Checked {
+    let (one, two) = (
+        format!("one{}", random() % 10000),
+        format!("two{}", random() % 10000),
+    );
+    let (word, wanted) = (secret(), status());
+    let text = format!(
+        "
+step create $container create {one} --rootfs $rootfs --command 'echo {word}; exit {wanted}'
+record created {one}
+step twice $container create {one} --rootfs /tmp --command false
+record still {one}
+step second $container create {two} --rootfs $rootfs --command 'true {word}'
+for verb in start info delete; do step absent-$verb $container $verb nobody; done
+step list $container list
+step info $container info {one}
+step start $container start {one}
+record stopped {one}
+step delete $container delete {one}
+step gone test -e $MINIRUN_HOME/containers/{one}.json
+step tree test -d $rootfs/etc -a -d $rootfs/usr/bin
+step left $container list
+"
+    );
+    let mut run = bench.start(script(bench, &text))?;
+    run.end_within(Duration::from_secs(20))?;
+    let steps = steps(&run);
+    let step = |label: &str| {
+        steps
+            .get(label)
+            .cloned()
+            .unwrap_or((-1, format!("nothing{}", run.said())))
+    };
+    let shown = |label: &str| {
+        let (status, said) = step(label);
+        format!("`{label}`: exit status {status}, and {said:?}")
+    };
+    let record = |label: &str| serde_json::from_str::<Value>(&step(label).1).unwrap_or_default();
+
+    expect(
+        step("create").0 == 0,
+        "create",
+        shown("create"),
+        "exit status 0",
+    )?;
+    let created = record("created");
+    let command = format!("echo {word}; exit {wanted}");
+    for (name, value) in [
+        ("name", &one),
+        ("rootfs", &format!("{HOME}/rootfs")),
+        ("command", &command),
+        ("status", &"created".into()),
+    ] {
+        let observed = format!("the record has {name}: {}", created[name]);
+        expect(
+            created[name] == value.as_str(),
+            "create",
+            observed,
+            format!("{name}: {value:?}"),
+        )?;
+    }
+    let kept = step("twice").0 != 0 && record("still")["command"] == command.as_str();
+    expect(
+        kept,
+        "create-twice",
+        shown("twice"),
+        "an error, and the record as it was",
+    )?;
+    for verb in ["start", "info", "delete"] {
+        let label = format!("absent-{verb}");
+        let (status, said) = step(&label);
+        expect(
+            status != 0 && !said.is_empty(),
+            "absent",
+            shown(&label),
+            "an error, and a message",
+        )?;
+    }
+    let list = step("list").1;
+    for part in [&one, &two, "rootfs", &word] {
+        expect(
+            list.contains(part),
+            "list",
+            shown("list"),
+            format!("a line with {part}"),
+        )?;
+    }
+    expect(
+        step("info").0 == 0 && step("info").1.contains(&one),
+        "list",
+        shown("info"),
+        format!("something about {one}"),
+    )?;
+    let (status, said) = step("start");
+    let right = status == wanted && said.contains(&word);
+    expect(
+        right,
+        "start",
+        shown("start"),
+        format!("exit status {wanted}, and {word} on standard output"),
+    )?;
+    let stopped = record("stopped");
+    expect(
+        stopped["status"] == "stopped",
+        "status",
+        format!("after the end the record has status: {}", stopped["status"]),
+        "stopped",
+    )?;
+    expect(
+        step("delete").0 == 0 && step("gone").0 == 1,
+        "delete",
+        shown("delete"),
+        "exit status 0, and the record is gone",
+    )?;
+    let left = step("left").1;
+    expect(
+        !left.contains(&one) && left.contains(&two),
+        "delete",
+        shown("left"),
+        format!("{two} alone"),
+    )?;
+    expect(
+        step("tree").0 == 0,
+        "delete",
+        "files of the root filesystem are gone",
+        "the root filesystem stays",
+    )?;
+    run.nothing_left(None)
+}
+
+/// A container that runs: what the kernel shows of it, and what cannot be done meanwhile.
+fn alive(bench: &Bench) -> Checked {
+    let (name, sleep, canary) = (
+        format!("box{}", random() % 10000),
+        unique_sleep(),
+        format!("canary-{}", secret()),
+    );
+    let text = format!(
+        "
+$container create {name} --rootfs $rootfs --command 'exec sleep {sleep}' >/dev/null
+$container start {name} </dev/null &
+while [ ! -s {HOME}/go ]; do sleep 0.02; done
+step again $container start {name}
+step delete $container delete {name}
+wait $!
+step end test $? = 137
+record after {name}
+"
+    );
+    let mut spec = script(bench, &text);
+    spec.files.push((canary.clone(), "outside".into()));
+    spec.files.push(("go".into(), String::new()));
+    let mut run = bench.start(spec)?;
+    let command = run.command(&sleep)?;
+    for name in ["pid", "mnt", "uts", "ipc"] {
+        let outside = if name == "pid" {
+            "pid_for_children"
+        } else {
+            name
+        };
+        let (inside, outside) = (namespace(command, name), namespace(run.outside(), outside));
+        expect(
+            inside != outside,
+            "namespaces",
+            format!("inside and outside {inside}"),
+            "two inodes",
+        )?;
+    }
+    let pids = field(command, "NSpid");
+    expect(
+        pids.ends_with(" 1"),
+        "not-first",
+        format!("NSpid: {pids}"),
+        "the last is 1",
+    )?;
+    let hostname = run.ask(command, &["hostname"])?;
+    expect(
+        hostname == name,
+        "hostname",
+        format!("inside, the host name is {hostname}"),
+        &name,
+    )?;
+    is_the_root(&run, command, &canary, ["root"; 4])?;
+    let pids = pids_in_its_proc(command);
+    expect(
+        pids == [1],
+        "proc",
+        format!("its /proc lists the processes {pids:?}"),
+        "only process 1",
+    )?;
+    if let Some((number, what)) = descriptors(command).iter().find(|(number, _)| *number > 2) {
+        expect(
+            false,
+            "leaked",
+            format!("it has descriptor {number}: {}", what.display()),
+            "0, 1 and 2",
+        )?;
+    }
+    run.no_mount_leaked()?;
+    let record = || -> Value {
+        let file = seen_by(run.outside(), format!("{HOME}/home/containers/{name}.json"));
+        serde_json::from_str(&fs::read_to_string(file).unwrap_or_default()).unwrap_or_default()
+    };
+    expect(
+        record()["status"] == "running",
+        "status",
+        format!(
+            "while it runs the record has status: {}",
+            record()["status"]
+        ),
+        "running",
+    )?;
+
+    // Not a new file: its owner would be nobody whom this filesystem knows.
+    let mut go = File::options()
+        .write(true)
+        .open(seen_by(run.outside(), format!("{HOME}/go")))?;
+    go.write_all(b"go")?;
+    run.wait_for(SOON, |run| steps(run).contains_key("delete").then_some(()))?;
+    for label in ["again", "delete"] {
+        let (status, said) = steps(&run)
+            .get(label)
+            .cloned()
+            .unwrap_or((0, "nothing".into()));
+        let observed = format!("`{label}` while it runs: exit status {status}, and {said:?}");
+        expect(status != 0, "running", observed, "an error")?;
+    }
+    run.signal(command, Signal::SIGKILL)?;
+    run.end()?;
+    let end = steps(&run).get("end").map(|(status, _)| *status);
+    expect(
+        end == Some(0),
+        "start",
+        "it was killed by SIGKILL, and `start` ended otherwise",
+        "exit status 137",
+    )?;
+    run.nothing_left(None)
+}

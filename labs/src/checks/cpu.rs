@@ -1,0 +1,55 @@
+//! `cpu`: a quota that is set, and holds.
+
+use super::limits::cgroup_of;
+use super::secret;
+use crate::bench::Bench;
+use crate::sandbox::kernel::cpu_time;
+use crate::sys::random;
+use crate::verdict::{Checked, expect};
+use nix::sys::signal::Signal;
+use std::time::{Duration, Instant};
+
+pub fn check(bench: &Bench) -> Checked {
+    let group = bench.group()?;
+    let (percent, mark) = (10 + random() % 25, secret());
+    let dir = group.inside("cpu");
+    let mut run = bench.run(&[
+        &dir,
+        &percent.to_string(),
+        "sh",
+        "-c",
+        "while :; do :; done",
+        &mark,
+    ])?;
+    let command = run.command(&mark)?;
+    let cgroup = cgroup_of(bench, &mut run, command, "cpu")?;
+    let limit = group.read(&cgroup, "cpu.cfs_quota_us", "cpu.max");
+    let (quota, period) = match group.is_v2() {
+        true => limit
+            .split_once(' ')
+            .map(|(quota, period)| (quota.to_owned(), period.to_owned()))
+            .unwrap_or_default(),
+        false => (limit.clone(), group.read(&cgroup, "cpu.cfs_period_us", "")),
+    };
+    let ratio = quota.parse::<u64>().unwrap_or(0) * 100 / period.parse::<u64>().unwrap_or(1).max(1);
+    let observed = format!("a quota of {quota} µs in periods of {period} µs");
+    expect(
+        ratio == percent,
+        "quota",
+        observed,
+        format!("{percent} %, as {} in 100000", percent * 1000),
+    )?;
+
+    std::thread::sleep(Duration::from_millis(200)); // the first period may be a whole one
+    let (start, before) = (Instant::now(), cpu_time(command));
+    std::thread::sleep(Duration::from_millis(1000));
+    let share = (cpu_time(command) - before) * 100 / start.elapsed().as_millis() as u64;
+    let observed = format!("a busy loop got {share} % of a CPU");
+    expect(
+        share <= percent * 3 / 2 + 5,
+        "share",
+        observed,
+        format!("about {percent} %"),
+    )?;
+    super::ends_with(bench, &mut run, command, Signal::SIGKILL, "end")
+}

@@ -1,0 +1,84 @@
+//! `dev`: the devices that a program expects, and no others.
+
+use crate::bench::Bench;
+use crate::sandbox::kernel::{namespace, seen_by};
+use crate::sandbox::run::unique_sleep;
+use crate::sandbox::spec::HOME;
+use crate::verdict::{Checked, expect, fail};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{major, minor};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+const DEVICES: [(&str, (u64, u64)); 6] = [
+    ("null", (1, 3)),
+    ("zero", (1, 5)),
+    ("full", (1, 7)),
+    ("random", (1, 8)),
+    ("urandom", (1, 9)),
+    ("tty", (5, 0)),
+];
+const LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+const ALLOWED: [&str; 5] = ["ptmx", "pts", "shm", "mqueue", "console"];
+
+pub fn check(bench: &Bench) -> Checked {
+    let (dir, sleep) = (format!("{HOME}/mnt"), unique_sleep());
+    let mut run = bench.run(&[&dir, "sleep", &sleep])?;
+    let command = run.command(&sleep)?;
+    let (inside, outside) = (namespace(command, "mnt"), namespace(run.outside(), "mnt"));
+    expect(
+        inside != outside,
+        "same-mnt",
+        format!("inside and outside {inside}"),
+        "two inodes",
+    )?;
+    run.no_mount_leaked()?;
+    let dev = seen_by(command, dir);
+    for entry in fs::read_dir(&dev)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let known = DEVICES.iter().any(|(device, _)| *device == name)
+            || LINKS.iter().any(|(link, _)| *link == name);
+        if !known && !ALLOWED.contains(&name.as_str()) {
+            return fail(
+                "too-much",
+                format!("{name} is in it"),
+                "only the devices and links of the task",
+            );
+        }
+    }
+    for (name, (wanted_major, wanted_minor)) in DEVICES {
+        let Ok(meta) = fs::metadata(dev.join(name)) else {
+            return fail(
+                "missing",
+                format!("there is no {name}"),
+                "null, zero, full, random, urandom, tty",
+            );
+        };
+        let (major, minor) = (major(meta.rdev()), minor(meta.rdev()));
+        let device =
+            meta.file_type().is_char_device() && (major, minor) == (wanted_major, wanted_minor);
+        let observed = format!("{name} is {:?}, {major}:{minor}", meta.file_type());
+        expect(
+            device,
+            "no-device",
+            observed,
+            format!("a character device {wanted_major}:{wanted_minor}"),
+        )?;
+    }
+    for (name, wanted) in LINKS {
+        let target = fs::read_link(dev.join(name)).unwrap_or_default();
+        let observed = format!("{name} leads to {target:?}");
+        expect(
+            target.to_str() == Some(wanted),
+            "missing",
+            observed,
+            format!("a link to {wanted}"),
+        )?;
+    }
+    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+}

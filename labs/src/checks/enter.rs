@@ -1,0 +1,37 @@
+//! `enter`: in another process's namespaces.
+
+use crate::bench::Bench;
+use crate::sandbox::kernel::namespace;
+use crate::sandbox::run::unique_sleep;
+use crate::sandbox::{Jail, Start};
+use crate::verdict::{Checked, expect};
+use nix::sys::signal::Signal;
+
+pub fn check(bench: &Bench) -> Checked {
+    let (other, sleep) = (unique_sleep(), unique_sleep());
+    let mut spec = bench.spec(&["{pid}", "sleep", &sleep]);
+    let jail = Jail {
+        net: true,
+        pid: true,
+        hostname: Some("other".into()),
+        ..Jail::default()
+    };
+    spec.companions.push(Start {
+        argv: vec!["sleep".into(), other.clone()],
+        jail,
+        serve: None,
+    });
+    let mut run = bench.start(spec)?;
+    let other = run.companion(&other)?.pid;
+    let command = run.command(&sleep)?;
+    for name in ["uts", "net", "mnt", "pid"] {
+        let (ours, wanted) = (namespace(command, name), namespace(other, name));
+        expect(
+            ours == wanted,
+            &format!("wrong-{name}"),
+            format!("the command is in {ours}"),
+            format!("{wanted}, as the process"),
+        )?;
+    }
+    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+}

@@ -1,0 +1,56 @@
+//! `freeze`: all stand still, and go on.
+
+use super::limits::cgroup_of;
+use super::secret;
+use crate::bench::Bench;
+use crate::sandbox::kernel::cpu_time;
+use crate::sandbox::run::SOON;
+use crate::verdict::{Checked, expect};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+pub fn check(bench: &Bench) -> Checked {
+    let group = bench.group()?;
+    let mark = secret();
+    let dir = group.inside("freezer");
+    let mut run = bench.run(&[&dir, "sh", "-c", "while :; do :; done", &mark])?;
+    let command = run.command(&mark)?;
+    let program = run.program()?;
+    let cgroup = cgroup_of(bench, &mut run, command, "freezer")?;
+    let state = || match group.is_v2() {
+        true => format!(
+            "frozen {}",
+            group.counter(&cgroup, "", "cgroup.events", "frozen")
+        ),
+        false => group.read(&cgroup, "freezer.state", ""),
+    };
+    let still = if group.is_v2() { "frozen 1" } else { "FROZEN" };
+
+    run.signal(program, Signal::SIGUSR1)?;
+    let frozen = run.wait_for(Duration::from_secs(2), |_| (state() == still).then_some(()))?;
+    expect(
+        frozen.is_some(),
+        "not-frozen",
+        format!("the kernel says {:?}{}", state(), run.said()),
+        still,
+    )?;
+    let before = cpu_time(command);
+    std::thread::sleep(Duration::from_millis(200));
+    let used = cpu_time(command) - before;
+    expect(
+        used == 0,
+        "not-frozen",
+        format!("{used} ms of CPU time while frozen"),
+        "none",
+    )?;
+
+    run.signal(program, Signal::SIGUSR2)?;
+    let goes_on = run.wait_for(SOON, |_| (cpu_time(command) > before + 10).then_some(()))?;
+    expect(
+        goes_on.is_some(),
+        "not-thawed",
+        format!("the kernel says {:?}", state()),
+        "the command goes on",
+    )?;
+    super::ends_with(bench, &mut run, command, Signal::SIGKILL, "end")
+}

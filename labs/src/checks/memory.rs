@@ -1,0 +1,42 @@
+//! `memory`: a limit that is set, and bites.
+
+use super::limits::cgroup_of;
+use crate::bench::Bench;
+use crate::sandbox::End;
+use crate::sandbox::run::unique_sleep;
+use crate::sys::random;
+use crate::verdict::{Checked, expect};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+pub fn check(bench: &Bench) -> Checked {
+    let group = bench.group()?;
+    let (limit, sleep) = (
+        ((4096 + random() % 2048) * 4096).to_string(),
+        unique_sleep(),
+    );
+    let dir = group.inside("memory");
+    let mut run = bench.run(&[&dir, &limit, "sleep", &sleep])?;
+    let command = run.command(&sleep)?;
+    let cgroup = cgroup_of(bench, &mut run, command, "memory")?;
+    let now = group.read(&cgroup, "memory.limit_in_bytes", "memory.max");
+    expect(
+        now == limit,
+        "limit",
+        format!("the limit is {now}"),
+        format!("{limit} bytes"),
+    )?;
+    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")?;
+
+    let hog = "head -c 100000000 /dev/zero | tail >/dev/null";
+    let mut run = bench.run(&[&dir, &limit, "sh", "-c", hog])?;
+    let end = run.end_within(Duration::from_secs(20))?;
+    let observed = format!("{end}, of a command that needs 100 MB");
+    expect(
+        end == End::Exited(137),
+        "not-killed",
+        observed,
+        "the kernel kills it: exit status 137",
+    )?;
+    bench.over(&mut run).map(drop)
+}

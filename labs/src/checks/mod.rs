@@ -1,0 +1,137 @@
+//! What is looked at for each lab: a file each, named after the lab.
+
+mod attack_bomb;
+mod attack_chroot;
+mod attack_fd;
+mod attack_memory;
+mod attack_pid;
+mod attack_proc;
+mod attack_root;
+mod attack_socket;
+mod close;
+pub mod container;
+mod cpu;
+mod dev;
+mod enter;
+mod errors;
+mod freeze;
+mod hostname;
+mod init;
+mod limits;
+mod memory;
+mod net;
+mod pid1;
+mod pids;
+pub mod pivot;
+mod private;
+mod proc;
+mod reap;
+mod run;
+mod term;
+mod uidmap;
+
+use crate::bench::Bench;
+use crate::sandbox::{End, Run};
+use crate::sys;
+use crate::verdict::{Checked, expect};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+/// Checks a lab.
+///
+/// # Errors
+/// What is wrong, what the host lacks, or what broke.
+pub fn check(lab: &str, bench: &Bench) -> Checked {
+    match lab {
+        "run" => run::check(bench),
+        "reap" => reap::check(bench),
+        "term" => term::check(bench),
+        "init" => init::check(bench),
+        "hostname" => hostname::check(bench),
+        "pid1" => pid1::check(bench),
+        "proc" => proc::check(bench),
+        "attack-pid" => attack_pid::check(bench),
+        "net" => net::check(bench),
+        "attack-socket" => attack_socket::check(bench),
+        "uidmap" => uidmap::check(bench),
+        "attack-root" => attack_root::check(bench),
+        "attack-chroot" => attack_chroot::check(bench),
+        "private" => private::check(bench),
+        "pivot" => pivot::check(bench),
+        "attack-proc" => attack_proc::check(bench),
+        "dev" => dev::check(bench),
+        "memory" => memory::check(bench),
+        "attack-memory" => attack_memory::check(bench),
+        "cpu" => cpu::check(bench),
+        "pids" => pids::check(bench),
+        "attack-bomb" => attack_bomb::check(bench),
+        "freeze" => freeze::check(bench),
+        "errors" => errors::check(bench),
+        "close" => close::check(bench),
+        "attack-fd" => attack_fd::check(bench),
+        "enter" => enter::check(bench),
+        "container" => container::check(bench),
+        other => Err(anyhow::anyhow!("nobody has written a check for {other}").into()),
+    }
+}
+
+/// Ends the command from outside, and sees that the program ends as it did and leaves nothing.
+fn ends_with(bench: &Bench, run: &mut Run, command: Pid, signal: Signal, id: &str) -> Checked {
+    run.signal(command, signal)?;
+    let wanted = End::Exited(128 + signal as i32);
+    let end = bench.over(run)?;
+    expect(
+        end == wanted,
+        id,
+        format!("{end} after the command was killed by {signal}"),
+        wanted,
+    )
+}
+
+/// An exit status that nobody guesses: not 0, 1, 2, nor one of a signal or of a missing program.
+fn status() -> i32 {
+    3 + (sys::random() % 90) as i32
+}
+
+/// A word that nobody guesses.
+fn secret() -> String {
+    format!("{:016x}", sys::random())
+}
+
+/// For an attack: what it printed must be the secret.
+fn has_secret(run: &mut Run, secret: &str) -> Checked {
+    let end = run.end()?;
+    let said = format!(
+        "{end}, and on standard output {:?}{}",
+        run.output(),
+        run.said()
+    );
+    expect(
+        run.output().contains(secret),
+        "no-secret",
+        said,
+        "the content of the file, which only who reads it knows",
+    )
+}
+
+/// For an attack that the layer must stop: if it is not stopped the sandbox is broken; if it says that it was not, the
+/// program is.
+fn is_stopped(run: &mut Run, secret: &str) -> Checked {
+    let end = run.end()?;
+    if run.output().contains(secret) {
+        return Err(anyhow::anyhow!(
+            "the attack works where it must not: this is a fault of the check"
+        )
+        .into());
+    }
+    fails(end)
+}
+
+fn fails(end: End) -> Checked {
+    expect(
+        end != End::Exited(0),
+        "claims",
+        format!("{end}, where the attack fails"),
+        "another status than 0",
+    )
+}

@@ -1,0 +1,43 @@
+//! `pid1`: the command is process 1.
+
+use super::status;
+use crate::bench::Bench;
+use crate::sandbox::End;
+use crate::sandbox::kernel::{namespace, status as field};
+use crate::sandbox::run::unique_sleep;
+use crate::verdict::{Checked, expect};
+use nix::sys::signal::Signal;
+
+pub fn check(bench: &Bench) -> Checked {
+    let sleep = unique_sleep();
+    let mut run = bench.run(&["sleep", &sleep])?;
+    let command = run.command(&sleep)?;
+    let (inside, outside) = (
+        namespace(command, "pid"),
+        namespace(run.outside(), "pid_for_children"),
+    );
+    expect(
+        inside != outside,
+        "same-pid",
+        format!("inside and outside {inside}"),
+        "two inodes",
+    )?;
+    let pids = field(command, "NSpid");
+    expect(
+        pids.ends_with(" 1"),
+        "not-first",
+        format!("NSpid: {pids}"),
+        "the last is 1",
+    )?;
+    super::ends_with(bench, &mut run, command, Signal::SIGKILL, "status")?;
+
+    let wanted = status();
+    let mut run = bench.run(&["sh", "-c", &format!("exit {wanted}")])?;
+    let end = bench.over(&mut run)?;
+    expect(
+        end == End::Exited(wanted),
+        "status",
+        end,
+        End::Exited(wanted),
+    )
+}

@@ -1,0 +1,56 @@
+//! `pids`: a limit of processes, and what is left is ended.
+
+use super::limits::cgroup_of;
+use crate::bench::Bench;
+use crate::sandbox::Run;
+use crate::sandbox::run::unique_sleep;
+use crate::sys::random;
+use crate::verdict::{Checked, expect};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+pub fn check(bench: &Bench) -> Checked {
+    let group = bench.group()?;
+    let (max, sleep) = (8 + random() % 12, unique_sleep());
+    let dir = group.inside("pids");
+    let mut run = bench.run(&[&dir, &max.to_string(), "sleep", &sleep])?;
+    let command = run.command(&sleep)?;
+    let cgroup = cgroup_of(bench, &mut run, command, "pids")?;
+    let limit = group.read(&cgroup, "pids.max", "pids.max");
+    expect(
+        limit == max.to_string(),
+        "limit",
+        format!("pids.max is {limit}"),
+        max,
+    )?;
+    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")?;
+
+    // A bomb of sixty processes at most. A shell that cannot fork gives up at once, or tries again for seconds: then
+    // it is ended, and its children are what is left.
+    let (mark, sleep) = (super::secret(), unique_sleep());
+    let bomb =
+        format!("i=0; while [ $i -lt 60 ]; do sleep {sleep} & i=$((i+1)); done; sleep {sleep}");
+    let mut run = bench.run(&[&dir, &max.to_string(), "sh", "-c", &bomb, &mark])?;
+    let bombs = |run: &Run| {
+        run.processes()
+            .iter()
+            .filter(|process| process.argv.contains(&sleep))
+            .count()
+    };
+    let mut most = 0;
+    run.wait_for(Duration::from_millis(700), |run| {
+        most = most.max(bombs(run));
+        run.main_ended()
+    })?;
+    let over = format!("{most} processes at once, with a limit of {max}");
+    expect(most as u64 <= max, "limit", over, format!("at most {max}"))?;
+    if run.has_ended()?.is_none()
+        && let Some(shell) = run
+            .processes()
+            .iter()
+            .find(|process| process.argv.contains(&mark))
+    {
+        run.signal(shell.pid, Signal::SIGKILL).ok();
+    }
+    bench.over(&mut run).map(drop)
+}

@@ -1,0 +1,75 @@
+//! `run`: the command is a child, and its end is passed on.
+
+use super::{secret, status};
+use crate::bench::Bench;
+use crate::sandbox::End;
+use crate::sandbox::kernel::Process;
+use crate::sandbox::run::unique_sleep;
+use crate::sys::random;
+use crate::verdict::{Checked, expect, fail};
+use nix::sys::signal::Signal;
+
+pub fn check(bench: &Bench) -> Checked {
+    let sleep = unique_sleep();
+    let mut run = bench.run(&["sleep", &sleep])?;
+    let command = run.command(&sleep)?;
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    if let Some(end) = run.has_ended()? {
+        return fail(
+            "no-wait",
+            format!("{end}, while the command runs"),
+            "the program waits for the command",
+        );
+    }
+    let parent = Process::of(command).map(|process| process.parent);
+    expect(
+        parent != Some(run.init()),
+        "no-child",
+        "the program itself has become the command",
+        "a child has",
+    )?;
+    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "signal")?;
+
+    let wanted = status();
+    let mut run = bench.run(&["sh", "-c", &format!("exit {wanted}")])?;
+    let end = bench.over(&mut run)?;
+    expect(
+        end == End::Exited(wanted),
+        "status",
+        format!("{end}, of a command that exits with {wanted}"),
+        End::Exited(wanted),
+    )?;
+
+    let signals = [
+        Signal::SIGKILL,
+        Signal::SIGABRT,
+        Signal::SIGUSR1,
+        Signal::SIGALRM,
+    ];
+    let signal = signals[random() as usize % signals.len()];
+    let mut run = bench.run(&["sh", "-c", &format!("kill -{} $$", signal as i32)])?;
+    let (end, wanted) = (bench.over(&mut run)?, End::Exited(128 + signal as i32));
+    expect(
+        end == wanted,
+        "signal",
+        format!("{end}, of a command that {signal} killed"),
+        wanted,
+    )?;
+
+    let mut run = bench.run(&[format!("/no/such/{}", secret())])?;
+    let end = bench.over(&mut run)?;
+    expect(
+        end == End::Exited(127),
+        "not-found",
+        format!("{end}, of a program that does not exist"),
+        End::Exited(127),
+    )?;
+    let mut run = bench.run(&["/etc"])?;
+    let end = bench.over(&mut run)?;
+    expect(
+        end == End::Exited(126),
+        "not-found",
+        format!("{end}, of a directory"),
+        End::Exited(126),
+    )
+}

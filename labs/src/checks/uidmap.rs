@@ -1,0 +1,60 @@
+//! `uidmap`: a user namespace with the ids that were asked for.
+
+use crate::bench::Bench;
+use crate::sandbox::kernel::{namespace, status};
+use crate::sandbox::run::unique_sleep;
+use crate::sys::random;
+use crate::verdict::{Checked, expect, fail};
+use nix::sys::signal::Signal;
+use std::fs;
+
+pub fn check(bench: &Bench) -> Checked {
+    let (uid, gid) = (1 + random() % 50000, 1 + random() % 50000);
+    let sleep = unique_sleep();
+    let mut run = bench.run(&[&uid.to_string(), &gid.to_string(), "sleep", &sleep])?;
+    let found = run.find(&sleep)?;
+    let Some(command) = found.map(|process| process.pid) else {
+        let said = run.error_output();
+        let id = if said.contains("PermissionDenied") || said.contains("EPERM") {
+            "refused"
+        } else {
+            "not-run"
+        };
+        return fail(
+            id,
+            format!("the command does not run{}", run.said()),
+            "it does, and its ids are mapped",
+        );
+    };
+    let (inside, outside) = (namespace(command, "user"), namespace(run.outside(), "user"));
+    expect(
+        inside != outside,
+        "same-user",
+        format!("inside and outside {inside}"),
+        "two inodes",
+    )?;
+    for (file, id, wanted, name) in [
+        ("uid_map", "uid-map", uid, "Uid"),
+        ("gid_map", "gid-map", gid, "Gid"),
+    ] {
+        let map = fs::read_to_string(format!("/proc/{command}/{file}")).unwrap_or_default();
+        let map: Vec<&str> = map.split_whitespace().collect();
+        let outside = status(run.outside(), name);
+        let outside = outside.split(' ').next().unwrap_or_default();
+        let observed = format!(
+            "/proc/PID/{file}: {}",
+            if map.is_empty() {
+                "empty".into()
+            } else {
+                map.join(" ")
+            }
+        );
+        expect(
+            map == [&wanted.to_string(), outside, "1"],
+            id,
+            observed,
+            format!("{wanted} {outside} 1"),
+        )?;
+    }
+    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+}

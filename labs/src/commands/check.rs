@@ -1,0 +1,97 @@
+//! `lab check`: build, run, look.
+
+use super::{Answer, chosen, list};
+use crate::catalog::Lab;
+use crate::mark::{Marked, mark};
+use crate::progress::bar;
+use crate::verdict::Verdict;
+use crate::workspace::Workspace;
+use anyhow::Result;
+use colored::Colorize;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// What `lab check` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Name or number; without it, the one in whose directory you are, or the next
+    lab: Option<String>,
+    /// All labs
+    #[arg(long, conflicts_with = "lab")]
+    all: bool,
+    /// Look at this program instead of building yours; it does not count
+    #[arg(long, value_name = "FILE", requires = "lab")]
+    program: Option<PathBuf>,
+}
+
+/// # Errors
+/// If there is no such lab, or the progress file cannot be written.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
+    let labs: Vec<&Lab> = match args.all {
+        true => workspace.labs.iter().collect(),
+        false => vec![chosen(workspace, args.lab.as_deref())?],
+    };
+    if let (Some(program), [lab]) = (&args.program, &labs[..]) {
+        let marked = mark(lab, || Ok(Ok(program.clone())))?;
+        let status = marked.verdict.status();
+        return Ok(Answer {
+            status,
+            ..Answer::new(marked.text(lab), marked.json(lab))
+        });
+    }
+    let mut answer = Answer::new("", Value::Array(Vec::new()));
+    for lab in &labs {
+        let marked = one(workspace, lab)?;
+        answer.text += &format!("{}\n", marked.text(lab));
+        // The worst counts: what is wrong, then what broke, then what could not be looked at.
+        let rank = |status: u8| [0, 77, 2, 1].iter().position(|known| *known == status);
+        if rank(marked.verdict.status()) > rank(answer.status) {
+            answer.status = marked.verdict.status();
+        }
+        if let Value::Array(array) = &mut answer.json {
+            array.push(marked.json(lab));
+        }
+    }
+    let progress = workspace.progress()?;
+    let (passed, ..) = list::sums(workspace, &progress);
+    answer.text += &format!("\n{}", bar(passed, workspace.labs.len()));
+    if let [lab] = labs[..] {
+        answer.json = answer.json[0].take();
+        answer.text += &format!("   {}", what_next(workspace, lab, answer.status)?.dimmed());
+    }
+    answer.json = match answer.json {
+        Value::Array(labs) => json!({"labs": labs, "passed": passed}),
+        mut one => {
+            one["passed"] = json!(passed);
+            one
+        }
+    };
+    Ok(answer)
+}
+
+fn what_next(workspace: &Workspace, lab: &Lab, status: u8) -> Result<String> {
+    Ok(match (status, workspace.next(&workspace.progress()?)) {
+        (0, Some(next)) => format!("next: lab show {}", next.name()),
+        (0, None) => "all labs are passed".to_owned(),
+        (1, _) => format!("for help: lab hint {}", lab.name()),
+        _ => String::new(),
+    })
+}
+
+/// Checks one lab, and notes the answer.
+///
+/// # Errors
+/// If the progress file cannot be written.
+pub fn one(workspace: &Workspace, lab: &Lab) -> Result<Marked> {
+    let marked = mark(lab, || workspace.build(lab))?;
+    let mut progress = workspace.progress()?;
+    progress.note(lab.name(), &marked.verdict);
+    if let Verdict::Fail { finding, .. } = &marked.verdict {
+        let state = progress.of(lab.name());
+        if state.hinted_about.as_deref() != Some(finding) {
+            state.hinted_about = None; // the next hint is about this
+        }
+    }
+    workspace.save(&progress)?;
+    Ok(marked)
+}

@@ -1,0 +1,347 @@
+//! `lab dev check`: are the labs themselves right? Every stub fails, every solution passes, every mutant fails with its own
+//! finding, every link leads somewhere, every question has an answer.
+
+use super::{Answer, predict};
+use crate::catalog::{self, Lab};
+use crate::mark;
+use crate::package::{Built, Package, write_if_changed};
+use crate::verdict::{Stop, Verdict};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What one who writes labs needs.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Every stub fails, every solution passes, every mutant fails with its own finding, every link leads somewhere
+    Check(Args),
+}
+
+/// What `lab dev check` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Names or numbers; without any, all labs
+    labs: Vec<String>,
+    /// The chapters; without it, lessons/src of the clone that this program was built in
+    #[arg(long, value_name = "DIR")]
+    lessons: Option<PathBuf>,
+    /// Where to build, to be used again next time; without it, target/labs of the clone
+    #[arg(long, value_name = "DIR")]
+    build_in: Option<PathBuf>,
+    /// Check what is built there already: where there is no cargo, or a slow machine
+    #[arg(long)]
+    built: bool,
+}
+
+/// One program, and what its check must say.
+struct Trial<'a> {
+    lab: &'a Lab,
+    /// `stub`, `solution`, or the name of a mutant.
+    kind: &'static str,
+    name: String,
+    source: &'static str,
+    /// Of a mutant.
+    finding: Option<String>,
+}
+
+/// What has been found.
+#[derive(Default)]
+struct Found {
+    lines: Vec<String>,
+    faults: Vec<String>,
+    skips: Vec<String>,
+    counts: BTreeMap<&'static str, (usize, usize)>,
+    times: Vec<Duration>,
+}
+
+impl Found {
+    fn count(&mut self, what: &'static str, good: bool) {
+        let count = self.counts.entry(what).or_default();
+        count.0 += usize::from(good);
+        count.1 += 1;
+    }
+
+    fn fault(&mut self, text: String) {
+        eprintln!("FAULT {text}");
+        self.faults.push(text);
+    }
+}
+
+/// # Errors
+/// If cargo cannot be run, or a lab cannot be read.
+pub fn run(command: &Command) -> Result<Answer> {
+    let Command::Check(args) = command;
+    let all = catalog::all()?;
+    let labs: Vec<&Lab> = match args.labs.is_empty() {
+        true => all.iter().collect(),
+        false => args
+            .labs
+            .iter()
+            .map(|name| catalog::find(&all, name))
+            .collect::<Result<_>>()?,
+    };
+    let clone = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("no clone")?;
+    let mut found = Found::default();
+    links(
+        &labs,
+        &args.lessons.clone().unwrap_or(clone.join("lessons/src")),
+        &mut found,
+    )?;
+    let mut trials = Vec::new();
+    for lab in &labs {
+        trials.extend(trials_of(lab)?);
+        findings(lab, &mut found)?;
+    }
+    let start = Instant::now();
+    let dir = args.build_in.clone().unwrap_or(clone.join("target/labs"));
+    let mut programs = match args.built {
+        true => built(&trials, &dir)?,
+        false => build(&trials, &dir)?,
+    };
+    let build = start.elapsed();
+    let start = Instant::now();
+    for trial in &trials {
+        let program = programs
+            .remove(&trial.program())
+            .context("cargo has built something else")?;
+        trial.run(program, &mut found)?;
+    }
+    for lab in &labs {
+        question(lab, &mut found);
+    }
+    Ok(report(found, build, start.elapsed()))
+}
+
+fn trials_of(lab: &Lab) -> Result<Vec<Trial<'_>>> {
+    let trial = |kind, name: &str, source, finding| Trial {
+        lab,
+        kind,
+        name: name.to_owned(),
+        source,
+        finding,
+    };
+    let mut trials = vec![
+        trial("stubs", "stub", lab.stub()?, None),
+        trial("solutions", "solution", lab.file("solution.rs")?, None),
+    ];
+    for mutant in lab.mutants()? {
+        trials.push(trial(
+            "mutants",
+            &mutant.name,
+            mutant.source,
+            Some(mutant.finding),
+        ));
+    }
+    Ok(trials)
+}
+
+/// Each finding of a lab is explained by it and got by a mutant of it, and each mutant's finding is explained.
+fn findings(lab: &Lab, found: &mut Found) -> Result<()> {
+    let mutants = lab.mutants()?;
+    if mutants.is_empty() {
+        found.fault(format!("{}: no mutants", lab.dir));
+    }
+    for mutant in &mutants {
+        lab.explanation(&mutant.finding)?;
+    }
+    for finding in lab.findings.keys() {
+        let tried = mutants.iter().any(|mutant| mutant.finding == *finding);
+        found.count("findings that a mutant gets", tried);
+        if !tried {
+            found.lines.push(format!(
+                "no mutant of {} gets the finding {finding}",
+                lab.dir
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn links(labs: &[&Lab], lessons: &Path, found: &mut Found) -> Result<()> {
+    if !lessons.join("1-processes").is_dir() {
+        found.skips.push(format!(
+            "links: there are no chapters in {}: name them with --lessons",
+            lessons.display()
+        ));
+        return Ok(());
+    }
+    for lab in labs {
+        let exists = lessons.join(&lab.lesson).is_file();
+        found.count("links", exists);
+        if !exists {
+            found.fault(format!("{}: there is no chapter {}", lab.dir, lab.lesson));
+        }
+        let named = lab.file("README.md")?.contains(&lab.lesson);
+        found.count("links", named);
+        if !named {
+            found.fault(format!(
+                "{}: README.md does not name its chapter {}",
+                lab.dir, lab.lesson
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn build(trials: &[Trial], dir: &Path) -> Result<HashMap<String, Built>> {
+    let mut programs = Vec::new();
+    for trial in trials {
+        let file = format!("src/{}.rs", trial.program());
+        write_if_changed(&dir.join(&file), trial.source)?;
+        programs.push((trial.program(), file));
+    }
+    eprintln!("building {} programs in {}", programs.len(), dir.display());
+    let package = Package::at(dir, Some(dir.join("target")));
+    package.write_manifest(&programs)?;
+    package.build(
+        &programs
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// What an earlier `dev check` has built in a directory.
+fn built(trials: &[Trial], dir: &Path) -> Result<HashMap<String, Built>> {
+    let mut found = HashMap::new();
+    for target in fs::read_dir(dir.join("target"))?.flatten() {
+        for trial in trials {
+            let program = target.path().join("debug").join(trial.program());
+            if program.is_file() {
+                found.insert(trial.program(), Ok(program));
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Trial<'_> {
+    fn program(&self) -> String {
+        format!("{}-{}", self.lab.name(), self.name)
+    }
+
+    fn run(&self, program: Built, found: &mut Found) -> Result<()> {
+        let start = Instant::now();
+        let path = match program {
+            Ok(path) => path,
+            Err(said) => {
+                found.count(self.kind, false);
+                found.fault(format!("{} does not compile:\n{said}", self.program()));
+                return Ok(());
+            }
+        };
+        let (answer, note) = mark::run(self.lab, &path);
+        let verdict = mark::explain(self.lab, answer)?;
+        found.times.push(start.elapsed());
+        if let Some(note) = note
+            && !found.lines.contains(&note)
+        {
+            found.lines.push(note);
+        }
+        let good = match (&verdict, &self.finding) {
+            (Verdict::Skip(missing), _) => {
+                found.skips.push(format!(
+                    "{}: {}; {}",
+                    self.program(),
+                    missing.lacks,
+                    missing.todo
+                ));
+                return Ok(());
+            }
+            (Verdict::Pass, None) => self.kind == "solutions",
+            (Verdict::Fail { finding, .. }, Some(wanted)) => finding == wanted,
+            (Verdict::Fail { .. }, None) => self.kind == "stubs",
+            _ => false,
+        };
+        found.count(self.kind, good);
+        let seen = match &verdict {
+            Verdict::Fail {
+                finding, observed, ..
+            } => format!("FAIL {finding}: {observed}"),
+            Verdict::Error { reason } => format!("ERROR {reason}"),
+            other => other.word().to_owned(),
+        };
+        if good {
+            found.lines.push(format!("{}: {seen}", self.program()));
+        } else {
+            let wanted = self.finding.as_deref().unwrap_or(self.kind);
+            found.fault(format!("{}: {seen} (wanted: {wanted})", self.program()));
+        }
+        Ok(())
+    }
+}
+
+fn question(lab: &Lab, found: &mut Found) {
+    match predict::ask(lab) {
+        Ok(answer) => {
+            let one_line = answer.lines().count() == 1;
+            found.count("questions", one_line);
+            found
+                .lines
+                .push(format!("{}: the kernel answers {answer:?}", lab.dir));
+            if !one_line {
+                found.fault(format!(
+                    "{}: the answer to its question is {answer:?}",
+                    lab.dir
+                ));
+            }
+        }
+        Err(Stop::Skip(missing)) => found
+            .skips
+            .push(format!("{}: its question: {}", lab.dir, missing.lacks)),
+        Err(stop) => {
+            found.count("questions", false);
+            found.fault(format!("{}: its question: {stop:?}", lab.dir));
+        }
+    }
+}
+
+fn report(mut found: Found, build: Duration, ran: Duration) -> Answer {
+    found.times.sort();
+    let median = found
+        .times
+        .get(found.times.len() / 2)
+        .copied()
+        .unwrap_or_default();
+    let longest = found.times.last().copied().unwrap_or_default();
+    let mut text = String::new();
+    for line in &found.lines {
+        text += &format!("{line}\n");
+    }
+    for skip in &found.skips {
+        text += &format!("SKIP {skip}\n");
+    }
+    for (what, (good, all)) in &found.counts {
+        text += &format!("{good} of {all} {what}\n");
+    }
+    text += &format!(
+        "{} faults, {} skipped; built in {:.1} s, checked in {:.1} s: {:.2} s a check (median), {:.2} s the longest\n",
+        found.faults.len(),
+        found.skips.len(),
+        build.as_secs_f32(),
+        ran.as_secs_f32(),
+        median.as_secs_f32(),
+        longest.as_secs_f32()
+    );
+    for fault in &found.faults {
+        text += &format!("FAULT {fault}\n");
+    }
+    let counts = found
+        .counts
+        .iter()
+        .map(|(what, (good, all))| (what.to_string(), json!({"good": good, "of": all})));
+    let json = json!({
+        "counts": Value::Object(counts.collect()), "faults": found.faults, "skipped": found.skips,
+        "build_seconds": build.as_secs_f64(), "check_seconds": ran.as_secs_f64(),
+        "median_check_seconds": median.as_secs_f64(), "longest_check_seconds": longest.as_secs_f64(),
+    });
+    Answer {
+        status: u8::from(!found.faults.is_empty()),
+        ..Answer::new(text, json)
+    }
+}

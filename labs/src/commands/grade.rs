@@ -1,0 +1,299 @@
+//! `lab grade`: everything is built and checked anew, in a package of its own, of which only the learner's `main.rs` files
+//! are the learner's. What this host cannot tell is neither right nor wrong, and is left out of the sum.
+
+use super::Answer;
+use crate::catalog::{self, Lab};
+use crate::mark::{Marked, mark};
+use crate::package::{Built, Package};
+use crate::progress::{Progress, bar};
+use crate::verdict::Verdict;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What `lab grade` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Names or numbers; without any, all labs
+    labs: Vec<String>,
+    /// How to say it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Write it to a file
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For CI systems
+    Junit,
+    /// For spreadsheets
+    Csv,
+    /// results.json of Gradescope
+    Gradescope,
+}
+
+/// The grades of a workspace.
+struct Grades<'a> {
+    labs: Vec<(&'a Lab, Marked)>,
+    progress: Progress,
+}
+
+/// # Errors
+/// If something cannot be built for another reason than the learner's code.
+pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
+    let labs: Vec<&Lab> = match args.labs.is_empty() {
+        true => workspace.labs.iter().collect(),
+        false => args
+            .labs
+            .iter()
+            .map(|name| catalog::find(&workspace.labs, name))
+            .collect::<Result<_>>()?,
+    };
+    let package = tempfile::Builder::new()
+        .prefix("minirun-grade-")
+        .tempdir()?;
+    let mut built = build(workspace, &labs, &package)?;
+    let mut graded = Vec::new();
+    for lab in labs {
+        let program = built
+            .remove(lab.name())
+            .context("cargo has built something else")?;
+        tell(&lab.dir);
+        graded.push((lab, mark(lab, || Ok(program))?));
+    }
+    tell("");
+    let grades = Grades {
+        labs: graded,
+        progress: workspace.progress()?,
+    };
+    let format = if json { Format::Json } else { args.format };
+    let text = match format {
+        Format::Table => grades.table(),
+        Format::Json => format!("{:#}", grades.json()),
+        Format::Junit => grades.junit()?,
+        Format::Csv => grades.csv()?,
+        Format::Gradescope => format!("{:#}", grades.gradescope()),
+    };
+    // It is no error of the grader's if something was wrong; that something could not be graded has to be seen.
+    let status = if grades
+        .labs
+        .iter()
+        .any(|(_, marked)| matches!(marked.verdict, Verdict::Error { .. }))
+    {
+        2
+    } else {
+        0
+    };
+    match &args.output {
+        Some(file) => {
+            fs::write(file, text + "\n").with_context(|| file.display().to_string())?;
+            let said = format!("written to {}", file.display());
+            Ok(Answer {
+                status,
+                ..Answer::new(said, json!({"output": file}))
+            })
+        }
+        None => Ok(Answer {
+            status,
+            ..Answer::new(text, grades.json())
+        }),
+    }
+}
+
+/// Builds the learner's files in a package that is ours. Nothing of what was built before is used.
+fn build(
+    workspace: &Workspace,
+    labs: &[&Lab],
+    package: &tempfile::TempDir,
+) -> Result<std::collections::HashMap<String, Built>> {
+    let dir = package.path();
+    let mut programs = Vec::new();
+    for lab in labs {
+        let file = format!("{}.rs", lab.name());
+        let source = workspace.source(lab);
+        fs::copy(&source, dir.join(&file)).with_context(|| source.display().to_string())?;
+        programs.push((lab.name().to_owned(), file));
+    }
+    let package = Package::at(dir, None);
+    package.write_manifest(&programs)?;
+    tell(&format!("building {} programs…", programs.len()));
+    package.build(&labs.iter().map(|lab| lab.name()).collect::<Vec<_>>())
+}
+
+/// What is being done, on a terminal.
+fn tell(text: &str) {
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
+}
+
+impl Grades<'_> {
+    /// Points got, points that could be graded, points in all.
+    fn sums(&self) -> (u32, u32, u32) {
+        let (mut got, mut gradable, mut all) = (0, 0, 0);
+        for (lab, marked) in &self.labs {
+            all += lab.points;
+            if let Some(points) = self.points(lab, marked) {
+                gradable += lab.points;
+                got += points;
+            }
+        }
+        (got, gradable, all)
+    }
+
+    /// `None`: it cannot be graded here.
+    fn points(&self, lab: &Lab, marked: &Marked) -> Option<u32> {
+        match marked.verdict {
+            Verdict::Pass if self.gave_up(lab) => Some(0),
+            Verdict::Pass => Some(lab.points),
+            Verdict::Fail { .. } => Some(0),
+            Verdict::Skip(_) | Verdict::Error { .. } => None,
+        }
+    }
+
+    fn gave_up(&self, lab: &Lab) -> bool {
+        self.progress
+            .labs
+            .get(lab.name())
+            .is_some_and(|state| state.gave_up)
+    }
+
+    fn comment(&self, lab: &Lab, marked: &Marked) -> String {
+        match &marked.verdict {
+            Verdict::Pass if self.gave_up(lab) => "the solution was shown before".to_owned(),
+            Verdict::Pass => String::new(),
+            Verdict::Fail {
+                finding,
+                observed,
+                expected,
+                ..
+            } => {
+                format!(
+                    "{finding}: observed {}, expected {expected}",
+                    observed.lines().next().unwrap_or_default()
+                )
+            }
+            Verdict::Skip(missing) => format!("not graded: {}; {}", missing.lacks, missing.todo),
+            Verdict::Error { reason } => format!("not graded, the check broke: {reason}"),
+        }
+    }
+
+    fn table(&self) -> String {
+        let mut text = String::new();
+        for (lab, marked) in &self.labs {
+            let points = self
+                .points(lab, marked)
+                .map_or("-".to_owned(), |points| points.to_string());
+            let comment = self.comment(lab, marked);
+            text += &format!(
+                "{:<18} {:<5} {points:>3} of {:>3}  {comment}\n",
+                lab.dir,
+                marked.verdict.word(),
+                lab.points
+            );
+        }
+        let (got, gradable, all) = self.sums();
+        let passed = self
+            .labs
+            .iter()
+            .filter(|(_, marked)| marked.verdict == Verdict::Pass)
+            .count();
+        text += &format!(
+            "{}   {got} of {gradable} points",
+            bar(passed, self.labs.len())
+        );
+        if gradable < all {
+            text += &format!("; {} points could not be graded here", all - gradable);
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let labs = self.labs.iter().map(|(lab, marked)| {
+            let mut value = marked.json(lab);
+            value["of_points"] = json!(lab.points);
+            value["points"] = json!(self.points(lab, marked));
+            value["gave_up"] = json!(self.gave_up(lab));
+            value
+        });
+        let (got, gradable, all) = self.sums();
+        json!({"labs": labs.collect::<Vec<_>>(), "points": got, "gradable_points": gradable, "all_points": all})
+    }
+
+    fn junit(&self) -> Result<String> {
+        let mut suite = TestSuite::new("labs");
+        for (lab, marked) in &self.labs {
+            let mut status = match marked.verdict {
+                Verdict::Pass => TestCaseStatus::success(),
+                Verdict::Fail { .. } => TestCaseStatus::non_success(NonSuccessKind::Failure),
+                Verdict::Skip(_) => TestCaseStatus::skipped(),
+                Verdict::Error { .. } => TestCaseStatus::non_success(NonSuccessKind::Error),
+            };
+            if marked.verdict != Verdict::Pass {
+                status.set_message(self.comment(lab, marked));
+            }
+            let mut case = TestCase::new(lab.name(), status);
+            case.set_classname("labs").set_time(marked.ran_in);
+            suite.add_test_case(case);
+        }
+        let mut report = Report::new("minirun labs");
+        report.add_test_suite(suite);
+        Ok(report.to_string()?)
+    }
+
+    fn csv(&self) -> Result<String> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(["lab", "title", "verdict", "points", "of", "comment"])?;
+        for (lab, marked) in &self.labs {
+            let points = self
+                .points(lab, marked)
+                .map_or(String::new(), |points| points.to_string());
+            let (of, comment) = (lab.points.to_string(), self.comment(lab, marked));
+            csv.write_record([
+                lab.name(),
+                &lab.title,
+                marked.verdict.word(),
+                &points,
+                &of,
+                &comment,
+            ])?;
+        }
+        Ok(String::from_utf8(csv.into_inner()?)?)
+    }
+
+    /// What could not be graded has no score: then Gradescope shows it, and leaves the sum to the teacher.
+    fn gradescope(&self) -> Value {
+        let tests = self.labs.iter().map(|(lab, marked)| {
+            let mut test =
+                json!({"name": lab.title, "number": lab.dir, "output": self.comment(lab, marked)});
+            if let Some(points) = self.points(lab, marked) {
+                test["score"] = json!(points);
+                test["max_score"] = json!(lab.points);
+                test["status"] = json!(if marked.verdict == Verdict::Pass {
+                    "passed"
+                } else {
+                    "failed"
+                });
+            }
+            test
+        });
+        let time: Duration = self.labs.iter().map(|(_, marked)| marked.ran_in).sum();
+        json!({
+            "score": self.sums().0,
+            "execution_time": time.as_secs_f64(),
+            "output": self.table(),
+            "tests": tests.collect::<Vec<_>>(),
+        })
+    }
+}

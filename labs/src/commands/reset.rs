@@ -1,0 +1,37 @@
+//! `lab reset`: begin anew; what was there is kept.
+
+use super::{Answer, chosen};
+use crate::workspace::Workspace;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::fs;
+
+/// What `lab reset` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Name or number
+    lab: String,
+}
+
+/// # Errors
+/// If there is no such lab, or a file cannot be written.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
+    let lab = chosen(workspace, Some(&args.lab))?;
+    let source = workspace.source(lab);
+    let backup = (1..)
+        .map(|number| source.with_file_name(format!("main.rs.{number}")))
+        .find(|path| !path.exists());
+    let backup = backup.context("no name for a backup")?;
+    fs::rename(&source, &backup).with_context(|| source.display().to_string())?;
+    fs::write(&source, lab.stub()?)?;
+    workspace.belongs_to_its_owner(&source)?;
+    let text = format!(
+        "{} is as it was at first; what you had is in {}",
+        workspace.shown(lab),
+        backup.display()
+    );
+    Ok(Answer::new(
+        text,
+        json!({"lab": lab.name(), "file": source, "backup": backup}),
+    ))
+}

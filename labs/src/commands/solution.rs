@@ -1,0 +1,38 @@
+//! `lab solution`: one way to do it, for those who have done it.
+
+use super::{Answer, chosen};
+use crate::workspace::Workspace;
+use anyhow::{Result, bail};
+use serde_json::json;
+
+/// What `lab solution` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Name or number
+    lab: String,
+    /// Show it although you have not passed; the lab then gives no points
+    #[arg(long)]
+    give_up: bool,
+}
+
+/// # Errors
+/// If the lab has not been passed.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
+    let lab = chosen(workspace, Some(&args.lab))?;
+    let mut progress = workspace.progress()?;
+    if !progress.has_passed(lab.name()) {
+        if !args.give_up {
+            bail!(
+                "{} is not passed yet: `lab hint {0}` helps, `lab solution {0} --give-up` shows it",
+                lab.name()
+            );
+        }
+        progress.of(lab.name()).gave_up = true;
+        workspace.save(&progress)?;
+    }
+    let solution = lab.file("solution.rs")?;
+    Ok(Answer::new(
+        solution,
+        json!({"lab": lab.name(), "solution": solution}),
+    ))
+}

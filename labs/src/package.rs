@@ -1,0 +1,151 @@
+//! A cargo package whose programs are solutions: nix and libc are compiled once, a solution in about a second.
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::{Uid, User, geteuid};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const MANIFEST: &str = include_str!("../workspace/Cargo.toml.in");
+const LOCK: &str = include_str!("../workspace/Cargo.lock");
+const CONFIG: &str = include_str!("../workspace/config.toml");
+
+/// A package in a directory.
+pub struct Package {
+    dir: PathBuf,
+    target: Option<PathBuf>,
+}
+
+/// A program, or what the compiler said.
+pub type Built = std::result::Result<PathBuf, String>;
+
+impl Package {
+    /// The package in `dir`; what is built goes to `target`, or below `dir`.
+    pub fn at(dir: &Path, target: Option<PathBuf>) -> Package {
+        Package {
+            dir: dir.to_owned(),
+            target,
+        }
+    }
+
+    /// Writes the manifest for programs, each with a name and the path of its source.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write_manifest(&self, programs: &[(String, String)]) -> Result<()> {
+        let mut manifest = MANIFEST.to_owned();
+        for (name, path) in programs {
+            manifest += &format!(
+                "\n[[bin]]\nname = \"{name}\"\npath = \"{path}\"\ntest = false\nbench = false\n"
+            );
+        }
+        write_if_changed(&self.dir.join("Cargo.toml"), &manifest)?;
+        write_if_changed(&self.dir.join("Cargo.lock"), LOCK)?;
+        write_if_changed(&self.dir.join(".cargo/config.toml"), CONFIG)
+    }
+
+    /// Builds programs, as the user whose directory it is. Of each there is the program, or what the compiler said.
+    ///
+    /// # Errors
+    /// If cargo cannot be run, or fails for another reason than a program.
+    pub fn build(&self, names: &[&str]) -> Result<HashMap<String, Built>> {
+        let mut cargo = self.cargo()?;
+        let colour = colored::control::SHOULD_COLORIZE.should_colorize();
+        let format = if colour {
+            "json-diagnostic-rendered-ansi"
+        } else {
+            "json"
+        };
+        cargo.args([
+            "build",
+            "--locked",
+            "--keep-going",
+            "--message-format",
+            format,
+        ]);
+        for name in names {
+            cargo.args(["--bin", name]);
+        }
+        let output = cargo
+            .output()
+            .context("cannot run cargo: is Rust installed? https://rustup.rs")?;
+        let mut built = HashMap::new();
+        let mut said: HashMap<String, String> = HashMap::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let message: Value = serde_json::from_str(line).unwrap_or_default();
+            let name = message["target"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            if let Some(program) = message["executable"].as_str() {
+                built.insert(name, Ok(PathBuf::from(program)));
+            } else if message["message"]["level"] == "error" {
+                let rendered = message["message"]["rendered"].as_str().unwrap_or_default();
+                *said.entry(name).or_default() += rendered;
+            }
+        }
+        for name in names {
+            if !built.contains_key(*name) {
+                let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+                match said.remove(*name) {
+                    Some(text) => built.insert(name.to_string(), Err(text)),
+                    None if names.len() == 1
+                        && stderr.contains("could not compile `exercises`") =>
+                    {
+                        built.insert(name.to_string(), Err(stderr)) // the linker
+                    }
+                    None => bail!("cargo cannot build {name}:\n{stderr}"),
+                };
+            }
+        }
+        Ok(built)
+    }
+
+    /// cargo in this directory, as its owner: root's checks leave no files of root's in a learner's directory.
+    fn cargo(&self) -> Result<Command> {
+        let owner = Uid::from_raw(fs::metadata(&self.dir)?.uid());
+        let mut program = std::env::var_os("CARGO").map_or("cargo".into(), PathBuf::from);
+        let user = User::from_uid(owner)?.filter(|_| geteuid().is_root() && !owner.is_root());
+        if let Some(user) = &user {
+            let own = user.dir.join(".cargo/bin/cargo");
+            if own.exists() {
+                program = own;
+            }
+        }
+        let mut cargo = Command::new(program);
+        if let Some(user) = user {
+            cargo
+                .uid(user.uid.as_raw())
+                .gid(user.gid.as_raw())
+                .env("HOME", &user.dir);
+            cargo.env_remove("CARGO_HOME").env_remove("RUSTUP_HOME");
+        }
+        cargo
+            .current_dir(&self.dir)
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_BUILD_TARGET");
+        if let Some(target) = &self.target {
+            cargo.env("CARGO_TARGET_DIR", target);
+        }
+        cargo.stdin(Stdio::null());
+        Ok(cargo)
+    }
+}
+
+/// Leaves a file alone that is as it should be, so that cargo does not build it again.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_if_changed(path: &Path, content: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|now| now == content) {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    }
+    fs::write(path, content).with_context(|| path.display().to_string())
+}

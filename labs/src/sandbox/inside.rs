@@ -1,0 +1,427 @@
+//! What happens in the sandbox's own processes: `lab sandbox`, with the orders on standard input.
+//!
+//! It makes a small host for one exercise: namespaces of every kind, of which the first process is root without being
+//! root outside; the files of the real host, read-only; a /tmp of its own. What the learner's program does to "the
+//! host" it does to this one, and all of it ends with the sandbox's first process.
+
+use super::kernel::below;
+use super::spec::{Event, HOME, Jail, Root, Spec, Start};
+use crate::sys;
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept, bind, socket,
+};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, chdir, chroot, pivot_root, sethostname};
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, BufRead, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::exit;
+use std::time::Duration;
+
+const NONE: Option<&str> = None;
+
+/// What failed, and how.
+type Step<T = ()> = Result<T, (String, Errno)>;
+
+/// Says what was tried, if it failed.
+fn step<T, E: Into<io::Error>>(what: impl Into<String>, result: Result<T, E>) -> Step<T> {
+    result.map_err(|error| {
+        let error: io::Error = error.into();
+        let errno = error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw);
+        (what.into(), errno)
+    })
+}
+
+/// `lab sandbox`: returns only if the sandbox is over.
+pub fn main() -> ! {
+    let mut orders = String::new();
+    let read = sys::keep_events().and_then(|()| {
+        let mut socket = io::BufReader::new(io::stdin());
+        socket.read_line(&mut orders).map_err(|_| Errno::EIO)
+    });
+    let spec: Spec = match (read, serde_json::from_str(&orders)) {
+        (Ok(_), Ok(spec)) => spec,
+        _ => {
+            eprintln!("`lab sandbox` is for the program's own use");
+            exit(2)
+        }
+    };
+    if let Err((what, errno)) = outer(&spec) {
+        tell(&Event::Failed(what, errno as i32));
+    }
+    exit(0)
+}
+
+/// The process that the host sees: joins the cgroups, becomes an ordinary user, and root of namespaces of its own.
+fn outer(spec: &Spec) -> Step {
+    step("prctl", prctl::set_pdeathsig(Signal::SIGKILL))?;
+    let program = match &spec.program {
+        Some(path) => step(path.display().to_string(), fs::read(path))?,
+        None => Vec::new(),
+    };
+    for file in &spec.join {
+        step(format!("join {}", file.display()), fs::write(file, "0"))?;
+    }
+    for (resource, value) in &spec.rlimits {
+        step("setrlimit", sys::limit(*resource, *value))?;
+    }
+    let (uid, gid) = step("setuid", sys::become_ordinary())?;
+    step("prctl", prctl::set_pdeathsig(Signal::SIGKILL))?; // forgotten by setuid
+    let all = CloneFlags::CLONE_NEWUSER
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWNET; // no cgroup namespace: on v2, one may not move processes across its border
+    step("unshare", unshare(all))?;
+    map_ids(0, uid, 0, gid)?;
+    match step("fork", sys::fork())? {
+        ForkResult::Child => {
+            let Err((what, errno)) = init(spec, &program);
+            tell(&Event::Failed(what, errno as i32));
+            exit(1)
+        }
+        ForkResult::Parent { child } => {
+            tell(&Event::Init(child.as_raw()));
+            step("waitpid", waitpid(child, None)).map(drop)
+        }
+    }
+}
+
+/// Process 1: makes the small host, starts what was ordered, and reaps.
+fn init(spec: &Spec, program: &[u8]) -> Step<std::convert::Infallible> {
+    step("prctl", prctl::set_pdeathsig(Signal::SIGKILL))?;
+    step("sethostname", sethostname(&spec.hostname))?;
+    mounts(spec, program)?;
+    // Nobody in here shall look into this process, or speak in its name.
+    step("prctl", prctl::set_dumpable(false))?;
+    let mut pids = Vec::new();
+    let mut companion = None;
+    for start in &spec.companions {
+        // A service has to be there before anybody can call it, and a process before it can be named.
+        let service = start
+            .serve
+            .as_ref()
+            .map(|(name, _)| listen(name))
+            .transpose()?;
+        pids.push(begin(pids.len(), start, service)?);
+        if start.serve.is_none() {
+            companion = companion.or(find_companion(&start.argv));
+        }
+    }
+    // Before anything of the learner's runs, it is seen whether the limits hold and what is mounted.
+    tell(&Event::Ready);
+    step("wait", sys::events().read_exact(&mut [0]))?;
+    let mut main = spec.main.clone();
+    for arg in main.argv.iter_mut().filter(|arg| *arg == "{pid}") {
+        *arg = companion.map_or("0".into(), |pid| pid.to_string());
+    }
+    pids.push(begin(pids.len(), &main, None)?);
+    loop {
+        match waitpid(None::<Pid>, None) {
+            Ok(end) => {
+                let index = pids.iter().position(|pid| Some(*pid) == end.pid());
+                if let (Some(index), Some(number)) = (index, number(end)) {
+                    tell(&Event::Ended(index, number));
+                }
+            }
+            // No children are left; whoever watches ends us.
+            Err(_) => nix::unistd::pause(),
+        }
+    }
+}
+
+/// Starts a process.
+fn begin(index: usize, start: &Start, service: Option<OwnedFd>) -> Step<Pid> {
+    match step("fork", sys::fork())? {
+        ForkResult::Child => become_it(start, service),
+        ForkResult::Parent { child } => {
+            tell(&Event::Started(index, child.as_raw()));
+            Ok(child)
+        }
+    }
+}
+
+/// Waits until a companion has called exec, behind whatever processes its jail takes.
+fn find_companion(argv: &[String]) -> Option<Pid> {
+    for _ in 0..1000 {
+        let found = below(Pid::this())
+            .into_iter()
+            .find(|process| process.argv == argv);
+        if let Some(process) = found {
+            return Some(process.pid);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+fn number(end: WaitStatus) -> Option<i32> {
+    match end {
+        WaitStatus::Exited(_, status) => Some(status),
+        WaitStatus::Signaled(_, signal, _) => Some(-(signal as i32)),
+        _ => None,
+    }
+}
+
+/// The host's files, read-only; a /proc, a /tmp and a tree `rootfs` of the sandbox's own; all of it shared, as on most
+/// hosts, so that a mount that gets out is seen.
+fn mounts(spec: &Spec, program: &[u8]) -> Step {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    step("make mounts private", mount(NONE, "/", NONE, private, NONE))?;
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    step(
+        "mount /proc",
+        mount(NONE, "/proc", Some("proc"), plain, NONE),
+    )?;
+    step("make mounts read-only", sys::make_read_only("/"))?;
+    step(
+        "mount /proc",
+        mount(
+            NONE,
+            "/proc",
+            NONE,
+            plain | MsFlags::MS_BIND | MsFlags::MS_REMOUNT,
+            NONE,
+        ),
+    )?;
+    step(
+        "mount /tmp",
+        mount(NONE, "/tmp", Some("tmpfs"), plain, Some("mode=1777")),
+    )?;
+    for dir in ["rootfs", "cgroup", "mnt"] {
+        step(dir, fs::create_dir_all(Path::new(HOME).join(dir)))?;
+    }
+    step("chdir", chdir(HOME))?;
+    if !program.is_empty() {
+        step("copy the program", fs::write(&spec.name, program))?;
+        let mode = fs::Permissions::from_mode(0o755);
+        step("chmod", fs::set_permissions(&spec.name, mode))?;
+    }
+    for (name, content) in &spec.files {
+        step(name, fs::write(name, content))?;
+    }
+    let bind = MsFlags::MS_BIND;
+    for (source, name) in &spec.cgroups {
+        let inside = Path::new("cgroup").join(name);
+        step(name, fs::create_dir_all(&inside))?;
+        step(
+            format!("bind {}", source.display()),
+            mount(Some(source), &inside, NONE, bind, NONE),
+        )?;
+        let writable = bind
+            | MsFlags::MS_REMOUNT
+            | MsFlags::MS_NOSUID
+            | MsFlags::MS_NODEV
+            | MsFlags::MS_NOEXEC;
+        step(
+            format!("make {} writable", inside.display()),
+            mount(NONE, &inside, NONE, writable, NONE),
+        )?;
+    }
+    rootfs(spec)?;
+    let shared = MsFlags::MS_REC | MsFlags::MS_SHARED;
+    step("make mounts shared", mount(NONE, "/", NONE, shared, NONE))
+}
+
+/// A root filesystem: the host's programs, and directories to mount on.
+fn rootfs(spec: &Spec) -> Step {
+    let tree = Path::new("rootfs");
+    for dir in ["proc", "dev", "sys", "tmp", "etc", "usr", "old"] {
+        step(dir, fs::create_dir(tree.join(dir)))?;
+    }
+    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+    step(
+        "bind /usr",
+        mount(Some("/usr"), &tree.join("usr"), NONE, bind, NONE),
+    )?;
+    for name in ["bin", "sbin", "lib", "lib32", "lib64"] {
+        let source = Path::new("/").join(name);
+        match fs::read_link(&source) {
+            Ok(target) => step(name, symlink(target, tree.join(name)))?,
+            Err(_) if source.is_dir() => {
+                step(name, fs::create_dir(tree.join(name)))?;
+                step(
+                    name,
+                    mount(Some(&source), &tree.join(name), NONE, bind, NONE),
+                )?;
+            }
+            Err(_) => {}
+        }
+    }
+    if spec.main.jail.root != Root::Same {
+        step(
+            "copy the program",
+            fs::copy(&spec.name, tree.join("program")).map(drop),
+        )?;
+    }
+    Ok(())
+}
+
+/// In the child that is to be a program: locks itself up as ordered, and calls exec.
+fn become_it(start: &Start, service: Option<OwnedFd>) -> ! {
+    let input = step("open /dev/null", sys::standard_input_is_null());
+    let result =
+        input
+            .and_then(|()| lock_up(&start.jail))
+            .and_then(|()| match (&start.serve, service) {
+                (Some((_, secret)), Some(service)) => serve(&service, secret),
+                _ => exec(&start.argv),
+            });
+    if let Err((what, errno)) = result {
+        tell(&Event::Failed(format!("in a jail: {what}"), errno as i32));
+    }
+    exit(125)
+}
+
+fn exec(argv: &[String]) -> Step {
+    step("prctl", prctl::set_dumpable(true))?;
+    step("prctl", prctl::set_pdeathsig(None))?;
+    let argv: Result<Vec<_>, _> = argv.iter().map(|arg| CString::new(arg.as_str())).collect();
+    let argv = argv.map_err(|_| ("a NUL in an argument".to_owned(), Errno::EINVAL))?;
+    step(
+        argv[0].to_string_lossy(),
+        nix::unistd::execvp(&argv[0], &argv),
+    )
+    .map(drop)
+}
+
+/// The layers, from the outermost.
+fn lock_up(jail: &Jail) -> Step {
+    for file in &jail.join {
+        step(file, fs::write(file, "0"))?;
+    }
+    for number in &jail.leaks {
+        step("leak", sys::open_and_keep(HOME, *number))?;
+    }
+    let mut flags = CloneFlags::empty();
+    flags.set(CloneFlags::CLONE_NEWUSER, jail.user);
+    flags.set(CloneFlags::CLONE_NEWNET, jail.net);
+    flags.set(CloneFlags::CLONE_NEWUTS, jail.hostname.is_some());
+    flags.set(CloneFlags::CLONE_NEWPID, jail.pid);
+    flags.set(
+        CloneFlags::CLONE_NEWNS,
+        jail.pid || jail.root == Root::Pivot,
+    );
+    if !flags.is_empty() {
+        step("prctl", prctl::set_dumpable(true))?;
+        step("unshare", unshare(flags))?;
+    }
+    if jail.user {
+        map_ids(0, 0, 0, 0)?;
+    }
+    if let Some(name) = &jail.hostname {
+        step("sethostname", sethostname(name))?;
+    }
+    if jail.pid {
+        if let ForkResult::Parent { child } = step("fork", sys::fork())? {
+            step("prctl", prctl::set_dumpable(false))?;
+            pass_on(child)
+        }
+        step("prctl", prctl::set_pdeathsig(Signal::SIGKILL))?;
+    }
+    if flags.contains(CloneFlags::CLONE_NEWNS) {
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        step("make mounts private", mount(NONE, "/", NONE, private, NONE))?;
+    }
+    match jail.root {
+        Root::Same if jail.pid => step(
+            "mount /proc",
+            mount(NONE, "/proc", Some("proc"), MsFlags::empty(), NONE),
+        ),
+        Root::Same => Ok(()),
+        Root::Chroot => {
+            step("chroot", chroot("rootfs"))?;
+            step("chdir", chdir("/"))
+        }
+        Root::Pivot => {
+            step(
+                "bind",
+                mount(
+                    Some("rootfs"),
+                    "rootfs",
+                    NONE,
+                    MsFlags::MS_BIND | MsFlags::MS_REC,
+                    NONE,
+                ),
+            )?;
+            step("chdir", chdir("/tmp/lab/rootfs"))?;
+            if jail.pid {
+                step(
+                    "mount /proc",
+                    mount(NONE, "proc", Some("proc"), MsFlags::empty(), NONE),
+                )?;
+            } else {
+                let old = MsFlags::MS_BIND | MsFlags::MS_REC;
+                step("bind /proc", mount(Some("/proc"), "proc", NONE, old, NONE))?;
+            }
+            step("pivot_root", pivot_root(".", "."))?;
+            step("umount", umount2(".", MntFlags::MNT_DETACH))?;
+            step("chdir", chdir("/"))
+        }
+    }
+}
+
+/// The parent of a process in a PID namespace of its own ends as that one does.
+fn pass_on(child: Pid) -> ! {
+    let end = waitpid(child, None);
+    if let Ok(WaitStatus::Signaled(_, signal, _)) = end {
+        // Process 1 of the sandbox is told of a signal by a status that no program returns by itself.
+        sys::die_of(signal);
+    }
+    exit(end.ok().and_then(number).unwrap_or(125))
+}
+
+fn map_ids(uid: u32, of_uid: u32, gid: u32, of_gid: u32) -> Step {
+    step("setgroups", fs::write("/proc/self/setgroups", "deny"))?;
+    step(
+        "gid_map",
+        fs::write("/proc/self/gid_map", format!("{gid} {of_gid} 1")),
+    )?;
+    step(
+        "uid_map",
+        fs::write("/proc/self/uid_map", format!("{uid} {of_uid} 1")),
+    )
+}
+
+/// A socket with an abstract address.
+fn listen(name: &str) -> Step<OwnedFd> {
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    );
+    let socket = step("socket", socket)?;
+    let address = step("address", UnixAddr::new_abstract(name.as_bytes()))?;
+    step("bind", bind(socket.as_raw_fd(), &address))?;
+    step(
+        "listen",
+        nix::sys::socket::listen(&socket, Backlog::MAXCONN),
+    )?;
+    Ok(socket)
+}
+
+/// Gives a secret to whoever connects, until we are ended.
+fn serve(service: &OwnedFd, secret: &str) -> Step {
+    while let Ok(connection) = accept(service.as_raw_fd()) {
+        sys::owned(connection).write_all(secret.as_bytes()).ok();
+    }
+    Ok(())
+}
+
+/// One line, in one write: several processes do so.
+fn tell(event: &Event) {
+    if let Ok(mut line) = serde_json::to_vec(event) {
+        line.push(b'\n');
+        sys::events().write_all(&line).ok();
+    }
+}

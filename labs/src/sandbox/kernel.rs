@@ -1,0 +1,187 @@
+//! What the kernel shows about a process in /proc, proc(5): the evidence.
+
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A process, seen from the host.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its pid.
+    pub pid: Pid,
+    /// The pid of its parent.
+    pub parent: Pid,
+    /// `R`, `S`, `Z`, …: proc_pid_stat(5).
+    pub state: char,
+    /// Program and arguments; none for a zombie.
+    pub argv: Vec<String>,
+}
+
+impl Process {
+    /// Looks at one process.
+    pub fn of(pid: Pid) -> Option<Process> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let parent = Pid::from_raw(fields.next()?.parse().ok()?);
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let argv = line.split(|byte| *byte == 0);
+        let mut argv: Vec<String> = argv
+            .map(|arg| String::from_utf8_lossy(arg).into_owned())
+            .collect();
+        argv.pop();
+        Some(Process {
+            pid,
+            parent,
+            state,
+            argv,
+        })
+    }
+
+    /// Has it ended without anybody having waited for it?
+    pub fn is_zombie(&self) -> bool {
+        self.state == 'Z'
+    }
+}
+
+/// All processes below one, in the order of the tree; not itself.
+pub fn below(top: Pid) -> Vec<Process> {
+    let all: Vec<Process> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Process::of(Pid::from_raw(pid)))
+        .collect();
+    let mut found: Vec<Process> = all
+        .iter()
+        .filter(|process| process.parent == top)
+        .cloned()
+        .collect();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).map(|process| process.pid) {
+        found.extend(
+            all.iter()
+                .filter(|process| process.parent == parent)
+                .cloned(),
+        );
+        next += 1;
+    }
+    found
+}
+
+/// The inode of a namespace: the same number is the same namespace, namespaces(7).
+pub fn namespace(pid: Pid, name: &str) -> String {
+    let link = fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap_or_default();
+    link.to_string_lossy().into_owned()
+}
+
+/// A line of /proc/PID/status, without its name.
+pub fn status(pid: Pid, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.unwrap_or_default().trim().replace('\t', " ")
+}
+
+/// Does a signal have a handler? proc_pid_status(5), SigCgt.
+pub fn catches(pid: Pid, signal: i32) -> bool {
+    let mask = u64::from_str_radix(&status(pid, "SigCgt"), 16).unwrap_or(0);
+    mask & (1 << (signal - 1)) != 0
+}
+
+/// A mount as a process sees it: proc_pid_mountinfo(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where.
+    pub point: String,
+    /// Which filesystem.
+    pub kind: String,
+    /// The line, to be shown.
+    pub line: String,
+    /// Does it pass mounts on to others?
+    pub shared: bool,
+}
+
+/// The mounts of a process.
+pub fn mounts(pid: Pid) -> Vec<Mount> {
+    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let mount = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        Some(Mount {
+            point: before.split(' ').nth(4)?.to_owned(),
+            kind: after.split(' ').next()?.to_owned(),
+            line: line.to_owned(),
+            shared: before.contains(" shared:"),
+        })
+    };
+    text.lines().filter_map(mount).collect()
+}
+
+/// A path as a process sees it, reached from outside: its root directory, then the path.
+pub fn seen_by(pid: Pid, path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    let path = path.strip_prefix("/").unwrap_or(path);
+    Path::new(&format!("/proc/{pid}/root")).join(path)
+}
+
+/// Are two paths the same file?
+pub fn same_file(one: impl AsRef<Path>, other: impl AsRef<Path>) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+/// The pids that the /proc of a process lists.
+pub fn pids_in_its_proc(pid: Pid) -> Vec<i32> {
+    let entries = fs::read_dir(seen_by(pid, "/proc"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut pids: Vec<i32> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// The open descriptors of a process, with what they are.
+pub fn descriptors(pid: Pid) -> Vec<(i32, PathBuf)> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let descriptor = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Some((number, fs::read_link(entry.path()).unwrap_or_default()))
+    };
+    let mut found: Vec<_> = entries.filter_map(descriptor).collect();
+    found.sort();
+    found
+}
+
+/// CPU time that a process has used, in milliseconds: proc_pid_schedstat(5).
+pub fn cpu_time(pid: Pid) -> u64 {
+    let times = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let nanoseconds = times
+        .split(' ')
+        .next()
+        .and_then(|text| text.parse::<u64>().ok());
+    nanoseconds.unwrap_or(0) / 1_000_000
+}
+
+/// Where a process is in the tree of a controller (`""`: cgroup v2), cgroups(7).
+pub fn cgroup(pid: Pid, controller: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let controllers = parts.next()?;
+        let path = parts.next()?;
+        controllers
+            .split(',')
+            .any(|name| name == controller)
+            .then(|| path.to_owned())
+    })
+}

@@ -1,0 +1,11 @@
+//! A small host for one exercise: made, watched from outside, and removed.
+
+pub mod group;
+pub mod inside;
+pub mod kernel;
+pub mod run;
+pub mod spec;
+
+pub use group::Group;
+pub use run::{End, Run};
+pub use spec::{Jail, Root, Spec, Start};

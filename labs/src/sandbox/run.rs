@@ -1,0 +1,503 @@
+//! A sandbox while an exercise runs in it, seen from the program that checks.
+
+use super::group::{Group, thaw};
+use super::kernel::{self, Mount, Process};
+use super::spec::{Event, HOME, Spec};
+use crate::sys;
+use crate::verdict::{Checked, Missing, Stop, fail};
+use anyhow::{Context, anyhow};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// How long anything may take that an exercise does at once.
+pub const SOON: Duration = Duration::from_secs(5);
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this status.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            End::Exited(status) => write!(f, "exit status {status}"),
+            End::Killed(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {number}"),
+            },
+        }
+    }
+}
+
+/// A sandbox that is up.
+pub struct Run {
+    /// The sandbox's process outside of its PID namespace: in all its other namespaces, and never a learner's.
+    outside: Child,
+    init: Pid,
+    events: Receiver<Event>,
+    started: HashMap<usize, Pid>,
+    ended: HashMap<usize, End>,
+    main: usize,
+    spec: Spec,
+    files: tempfile::TempDir,
+    mounts: Vec<Mount>,
+    deadline: Instant,
+    ready: bool,
+    orders: UnixStream,
+}
+
+impl Run {
+    /// Makes a sandbox, and starts what is ordered in it. `seconds` is how long all of it may take.
+    ///
+    /// # Errors
+    /// If the host cannot do it, or it does not come up.
+    pub fn start(spec: Spec, group: Option<&Group>, seconds: u64) -> Checked<Run> {
+        let files = tempfile::Builder::new().prefix("minirun-lab-").tempdir()?;
+        let (mut ours, theirs) = UnixStream::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("sandbox").env_clear();
+        command
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", HOME);
+        command.stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.stdout(File::create(files.path().join("out"))?);
+        command.stderr(File::create(files.path().join("err"))?);
+        let outside = command.spawn().context("cannot start a sandbox")?;
+        drop(command);
+        let orders = serde_json::to_string(&spec).context("orders")?;
+        ours.write_all(format!("{orders}\n").as_bytes())?;
+        let reader = BufReader::new(ours.try_clone()?);
+        let (sender, events) = channel();
+        std::thread::spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                if let Ok(event) = serde_json::from_str(&line)
+                    && sender.send(event).is_err()
+                {
+                    break;
+                }
+            }
+        });
+        let main = spec.companions.len();
+        let mut run = Run {
+            outside,
+            init: Pid::from_raw(0),
+            events,
+            started: HashMap::new(),
+            ended: HashMap::new(),
+            main,
+            spec,
+            files,
+            mounts: Vec::new(),
+            deadline: Instant::now() + Duration::from_secs(seconds),
+            orders: ours,
+            ready: false,
+        };
+        run.until(|run| run.ready && run.init.as_raw() > 0)?;
+        if let Some(group) = group
+            && !group.has(run.init)
+        {
+            let now = fs::read_to_string(format!("/proc/{}/cgroup", run.init)).unwrap_or_default();
+            return Err(anyhow!("the sandbox ({}) is not in its cgroup: {now}", run.init).into());
+        }
+        run.mounts = kernel::mounts(run.outside());
+        run.orders.write_all(b"\n")?;
+        run.until(|run| run.started.contains_key(&run.main))?;
+        Ok(run)
+    }
+
+    fn until(&mut self, holds: impl Fn(&Run) -> bool) -> Checked {
+        while !holds(self) {
+            self.next_event(Duration::from_secs(20))?
+                .ok_or_else(|| anyhow!("the sandbox does not come up: {}", self.error_output()))?;
+        }
+        Ok(())
+    }
+
+    fn next_event(&mut self, patience: Duration) -> Checked<Option<()>> {
+        let Ok(event) = self.events.recv_timeout(patience) else {
+            return Ok(None);
+        };
+        match event {
+            Event::Failed(what, errno) => return Err(cannot(&what, Errno::from_raw(errno))),
+            Event::Init(pid) => self.init = Pid::from_raw(pid),
+            Event::Ready => self.ready = true,
+            Event::Started(index, pid) => {
+                self.started.insert(index, Pid::from_raw(pid));
+            }
+            Event::Ended(index, number) => {
+                let end = if number < 0 {
+                    End::Killed(-number)
+                } else {
+                    End::Exited(number)
+                };
+                self.ended.insert(index, end);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    /// A process in the sandbox's namespaces that no exercise can reach. Only its PID namespace is another: there its
+    /// children are in the sandbox's, `pid_for_children`.
+    pub fn outside(&self) -> Pid {
+        Pid::from_raw(self.outside.id() as i32)
+    }
+
+    /// Process 1 of the sandbox. It hides itself: an ordinary user cannot look at more than its pid.
+    pub fn init(&self) -> Pid {
+        self.init
+    }
+
+    /// All processes in the sandbox but its first.
+    pub fn processes(&self) -> Vec<Process> {
+        kernel::below(self.init)
+    }
+
+    /// Waits for something to be seen. `None` if it never is.
+    ///
+    /// # Errors
+    /// If the sandbox itself fails.
+    pub fn wait_for<T>(
+        &mut self,
+        patience: Duration,
+        mut look: impl FnMut(&Run) -> Option<T>,
+    ) -> Checked<Option<T>> {
+        let deadline = (Instant::now() + patience).min(self.deadline);
+        loop {
+            // What ends is noticed before we look, or we would take the absence of a process for its end.
+            while self.next_event(Duration::ZERO)?.is_some() {}
+            if let Some(found) = look(self) {
+                return Ok(Some(found));
+            }
+            if Instant::now() > deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The learner's program, as the host numbers it; waits until it has been started by exec.
+    ///
+    /// # Errors
+    /// If it does not come up, or has ended already.
+    pub fn program(&mut self) -> Checked<Pid> {
+        let file = kernel::seen_by(self.outside(), format!("{HOME}/{}", self.spec.name));
+        let inside = format!("/tmp/lab/{}", self.spec.name);
+        let copy = kernel::seen_by(self.outside(), format!("{HOME}/rootfs/program"));
+        let look = |run: &Run| {
+            let is_it = |process: &&Process| {
+                let exe = format!("/proc/{}/exe", process.pid);
+                kernel::same_file(&exe, &file) || kernel::same_file(&exe, &copy)
+            };
+            run.processes()
+                .iter()
+                .find(is_it)
+                .map(|process| process.pid)
+        };
+        let found = self.wait_for(SOON, |run| {
+            look(run).map(Some).or(run.main_ended().map(|_| None))
+        })?;
+        match found.flatten() {
+            Some(pid) => Ok(pid),
+            None => match self.ended(self.main) {
+                Some(end) => fail(
+                    "ended",
+                    format!("{inside} has ended: {end}{}", self.said()),
+                    "it still runs",
+                ),
+                None => Err(anyhow!("{inside} was not started: {}", self.error_output()).into()),
+            },
+        }
+    }
+
+    /// A companion, as the host numbers it, by an argument that only it has.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn companion(&mut self, argument: &str) -> Checked<Process> {
+        let found = self.find(argument)?;
+        Ok(found.with_context(|| format!("the companion {argument} is not there"))?)
+    }
+
+    /// Waits for a process with an argument that only it has.
+    ///
+    /// # Errors
+    /// If the sandbox itself fails.
+    pub fn find(&mut self, argument: &str) -> Checked<Option<Process>> {
+        let ours = format!("{HOME}/{}", self.spec.name);
+        let look = |run: &Run| {
+            let mut processes = run.processes().into_iter();
+            processes.find(|process| {
+                let is_program = process.argv.first() == Some(&ours);
+                !is_program && process.argv.iter().any(|arg| arg == argument)
+            })
+        };
+        let found = self.wait_for(SOON, |run| {
+            look(run).map(Some).or(run.main_ended().map(|_| None))
+        })?;
+        match found.flatten() {
+            Some(process) => Ok(Some(process)),
+            // The program has ended; what it has started may still be on its way to exec.
+            None => self.wait_for(Duration::from_millis(300), look),
+        }
+    }
+
+    /// The command that the learner's program has to run, by an argument that only it has.
+    ///
+    /// # Errors
+    /// `not-run` if it is not there.
+    pub fn command(&mut self, argument: &str) -> Checked<Pid> {
+        let main = self.main;
+        let found = self.find(argument)?;
+        match (found, self.ended(main)) {
+            (Some(process), _) => Ok(process.pid),
+            (None, Some(end)) => fail(
+                "not-run",
+                format!("the program ended ({end}){}", self.said()),
+                "the command runs",
+            ),
+            (None, None) => fail(
+                "not-run",
+                format!("no process of the command{}", self.said()),
+                "the command runs",
+            ),
+        }
+    }
+
+    /// How the learner's program ended; waits for it.
+    ///
+    /// # Errors
+    /// `timeout` if it does not end.
+    pub fn end(&mut self) -> Checked<End> {
+        self.end_within(SOON)
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Errors
+    /// `timeout` if it does not end.
+    pub fn end_within(&mut self, patience: Duration) -> Checked<End> {
+        let main = self.main;
+        match self.wait_for(patience, |run| run.ended(main))? {
+            Some(end) => Ok(end),
+            None => fail(
+                "timeout",
+                format!(
+                    "the program still runs after {} s{}",
+                    patience.as_secs_f32(),
+                    self.said()
+                ),
+                "it ends",
+            ),
+        }
+    }
+
+    /// How the learner's program ended, if it has.
+    pub fn has_ended(&mut self) -> Checked<Option<End>> {
+        let main = self.main;
+        self.wait_for(Duration::ZERO, |run| run.ended(main))
+    }
+
+    /// Whether a companion has ended, and how; waits for it.
+    ///
+    /// # Errors
+    /// If the sandbox itself fails.
+    pub fn companion_ended(&mut self, index: usize, patience: Duration) -> Checked<Option<End>> {
+        self.wait_for(patience, |run| run.ended(index))
+    }
+
+    /// The same, for use in [`Run::wait_for`].
+    pub fn main_ended(&self) -> Option<End> {
+        self.ended(self.main)
+    }
+
+    fn ended(&self, index: usize) -> Option<End> {
+        self.ended.get(&index).copied()
+    }
+
+    /// What the learner's program and its children wrote to standard output.
+    pub fn output(&self) -> String {
+        self.file("out")
+    }
+
+    /// What they wrote to standard error.
+    pub fn error_output(&self) -> String {
+        self.file("err")
+    }
+
+    fn file(&self, name: &str) -> String {
+        let bytes = fs::read(self.files.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes[..bytes.len().min(1 << 16)])
+            .trim()
+            .to_owned()
+    }
+
+    /// The last words of the learner's program, to be added to an observation.
+    pub fn said(&self) -> String {
+        match self.error_output() {
+            text if text.is_empty() => String::new(),
+            text => format!(
+                "; it says: {}",
+                text.lines().take(4).collect::<Vec<_>>().join(" / ")
+            ),
+        }
+    }
+
+    /// What must hold when the learner's program has ended: nothing of it is left in the sandbox.
+    ///
+    /// # Errors
+    /// `leak-process`, `leak-mount` or `leak-cgroup`.
+    pub fn nothing_left(&mut self, group: Option<&Group>) -> Checked {
+        let companions: Vec<String> = self
+            .spec
+            .companions
+            .iter()
+            .flat_map(|start| start.argv.last().cloned())
+            .collect();
+        let left = |run: &Run| -> Vec<Process> {
+            let processes = run.processes().into_iter();
+            let ours = |process: &Process| process.argv.iter().any(|arg| companions.contains(arg));
+            let built_in = |process: &Process| process.argv.iter().any(|arg| arg == "sandbox");
+            processes
+                .filter(|process| !process.is_zombie() && !ours(process) && !built_in(process))
+                .collect()
+        };
+        // What has been killed is still seen for a moment.
+        let gone = self.wait_for(Duration::from_millis(500), |run| {
+            left(run).is_empty().then_some(())
+        })?;
+        if gone.is_none() {
+            let names: Vec<_> = left(self)
+                .iter()
+                .map(|process| process.argv.join(" "))
+                .collect();
+            return fail(
+                "leak-process",
+                format!("still running: {}", names.join("; ")),
+                "no process of it is left",
+            );
+        }
+        self.no_mount_leaked()?;
+        let cgroups = group.map(Group::left).unwrap_or_default();
+        match cgroups.first() {
+            Some(dir) => fail(
+                "leak-cgroup",
+                format!("left: {}", dir.display()),
+                "its cgroup has been removed",
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// No mount is seen in the sandbox that was not there when it came up.
+    ///
+    /// # Errors
+    /// `leak-mount`.
+    pub fn no_mount_leaked(&self) -> Checked {
+        let now = kernel::mounts(self.outside());
+        match now.iter().find(|mount| !self.mounts.contains(mount)) {
+            Some(mount) => fail(
+                "leak-mount",
+                format!("seen outside: {}", mount.line),
+                "no new mount outside",
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a signal to a process in the sandbox.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn signal(&self, pid: Pid, signal: Signal) -> Checked {
+        Ok(kill(pid, signal)?)
+    }
+
+    /// Asks in the namespaces of a process, by a short-lived process of ours that joins them (setns(2)).
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn ask(&self, pid: Pid, question: &[&str]) -> Checked<String> {
+        let output = Command::new("/proc/self/exe")
+            .arg("ask")
+            .arg(pid.to_string())
+            .args(question)
+            .output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            false => Err(anyhow!(
+                "ask {question:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+            .into()),
+        }
+    }
+}
+
+impl Drop for Run {
+    /// The kernel ends everything in the PID namespace with its first process.
+    fn drop(&mut self) {
+        self.spec.cgroups.iter().for_each(|(dir, _)| thaw(dir));
+        if self.init.as_raw() > 1 {
+            kill(self.init, Signal::SIGKILL).ok();
+        } else {
+            self.outside.kill().ok();
+        }
+        self.outside.wait().ok();
+    }
+}
+
+/// Why there is no sandbox: what the host lacks, or a fault of ours.
+fn cannot(what: &str, errno: Errno) -> Stop {
+    let lacking = what == "unshare"
+        || what.starts_with("mount /proc")
+        || what.contains("_map")
+        || what == "make mounts read-only";
+    if !lacking
+        || !matches!(
+            errno,
+            Errno::EPERM
+                | Errno::ENOSPC
+                | Errno::EACCES
+                | Errno::ENOSYS
+                | Errno::EINVAL
+                | Errno::EUSERS
+        )
+    {
+        return Stop::Broken(anyhow!("the sandbox cannot be made: {what}: {errno}"));
+    }
+    let todo = match (what, errno) {
+        (_, Errno::ENOSYS) => "Linux 5.12 or newer is needed",
+        ("unshare", Errno::ENOSPC) => "`sudo sysctl user.max_user_namespaces=10000` permits them",
+        ("unshare", _) | (_, Errno::EACCES) => {
+            "they are forbidden: `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian), \
+             `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), or, in a container, run it on the host"
+        }
+        _ => "in a container, run it on the host, or give the container an unmasked /proc",
+    };
+    Stop::Skip(Missing {
+        lacks: format!("user namespaces for an ordinary user: {what}: {errno}"),
+        todo: todo.to_owned(),
+    })
+}
+
+/// A number of seconds for `sleep` that no other process has as an argument.
+pub fn unique_sleep() -> String {
+    format!(
+        "{}.{:06}",
+        600 + sys::random() % 300,
+        sys::random() % 1_000_000
+    )
+}

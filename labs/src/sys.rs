@@ -1,0 +1,128 @@
+//! The system calls that no crate wraps, or that are unsafe; the home of `unsafe`.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, Signal, raise, signal};
+use nix::unistd::{ForkResult, getegid, geteuid, getgroups, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid};
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{FromRawFd, RawFd};
+
+/// Who runs exercises when root checks them.
+pub const NOBODY: u32 = 65534;
+
+/// The descriptor for events of a sandbox's processes.
+const EVENTS: RawFd = 100;
+
+/// fork(2).
+pub fn fork() -> nix::Result<ForkResult> {
+    // SAFETY: only `lab sandbox` calls this, which never starts a thread.
+    unsafe { nix::unistd::fork() }
+}
+
+/// setrlimit(2), both the soft and the hard limit.
+pub fn limit(resource: u32, value: u64) -> nix::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: value,
+        rlim_max: value,
+    };
+    // SAFETY: the kernel only reads the structure, which lives until the call returns.
+    Errno::result(unsafe { libc::setrlimit(resource as _, &limit) }).map(drop)
+}
+
+/// Root becomes nobody; anybody else stays who he is. Returns the user and the group.
+pub fn become_ordinary() -> nix::Result<(u32, u32)> {
+    if geteuid().is_root() {
+        if !getgroups()?.is_empty() {
+            setgroups(&[])?;
+        }
+        let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        setresgid(gid, gid, gid)?;
+        setresuid(uid, uid, uid)?;
+        prctl::set_dumpable(true)?; // or our own uid_map would be root's: proc(5)
+    }
+    Ok((geteuid().as_raw(), getegid().as_raw()))
+}
+
+/// Makes all mounts from here downwards read-only: mount_setattr(2), Linux 5.12.
+pub fn make_read_only(path: &str) -> nix::Result<()> {
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: path and structure live until the call returns, and the size is that of the structure.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_RECURSIVE,
+            &attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(answer).map(drop)
+}
+
+/// Standard input, which is the socket to the program that checks, gets a number that exec closes. Whatever else we
+/// were started with is closed by exec as well: it is not the exercise's.
+pub fn keep_events() -> nix::Result<()> {
+    // SAFETY: these calls take numbers only.
+    Errno::result(unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) })?;
+    // SAFETY: as above.
+    Errno::result(unsafe { libc::dup3(0, EVENTS, libc::O_CLOEXEC) }).map(drop)
+}
+
+/// Where events are written to.
+pub fn events() -> std::mem::ManuallyDrop<File> {
+    // SAFETY: `keep_events` opened it, and the ManuallyDrop keeps us from closing it.
+    std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(EVENTS) })
+}
+
+/// Standard input becomes /dev/null.
+pub fn standard_input_is_null() -> nix::Result<()> {
+    open_as(c"/dev/null", libc::O_RDONLY, 0)
+}
+
+/// Opens a directory under a number, and leaves it open for the next program.
+pub fn open_and_keep(path: &str, number: RawFd) -> nix::Result<()> {
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+    open_as(&path, libc::O_RDONLY | libc::O_DIRECTORY, number)
+}
+
+fn open_as(path: &std::ffi::CStr, flags: i32, number: RawFd) -> nix::Result<()> {
+    // SAFETY: the path is null-terminated and lives until the call returns; the others take numbers.
+    unsafe {
+        let opened = Errno::result(libc::open(path.as_ptr(), flags))?;
+        if opened != number {
+            Errno::result(libc::dup2(opened, number))?;
+            libc::close(opened);
+        }
+    }
+    Ok(())
+}
+
+/// A connection that accept(2) has just returned.
+pub fn owned(connection: RawFd) -> File {
+    // SAFETY: nobody else has this number.
+    unsafe { File::from_raw_fd(connection) }
+}
+
+/// Ends this process by a signal, as a child of ours ended.
+pub fn die_of(number: Signal) {
+    // SAFETY: no handler is installed, the default action is.
+    unsafe { signal(number, SigHandler::SigDfl) }.ok();
+    raise(number).ok();
+}
+
+/// A random number.
+pub fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // Each RandomState has other keys, from the kernel's random numbers.
+    std::hash::RandomState::new().build_hasher().finish()
+}

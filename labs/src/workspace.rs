@@ -1,0 +1,174 @@
+//! A learner's directory: one directory a lab with its task and the learner's `main.rs`, and the progress file.
+
+use crate::catalog::{Lab, all};
+use crate::package::{Built, Package, write_if_changed};
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+/// What `lab init` makes unless another name is given.
+pub const DEFAULT: &str = "minirun-labs";
+const README: &str = include_str!("../workspace/README.md");
+
+/// A directory made by `lab init`.
+pub struct Workspace {
+    /// Where.
+    pub dir: PathBuf,
+    /// The labs.
+    pub labs: Vec<Lab>,
+}
+
+impl Workspace {
+    /// Makes one, or completes it: no file of the learner's is touched.
+    ///
+    /// # Errors
+    /// If the directory holds something else, or a file cannot be written.
+    pub fn init(dir: &Path) -> Result<Workspace> {
+        let empty = !dir.exists() || fs::read_dir(dir)?.next().is_none();
+        ensure!(
+            empty || is_workspace(dir),
+            "{} is not empty, and no workspace of labs: choose another directory, as in `lab init my-labs`",
+            dir.display()
+        );
+        fs::create_dir_all(dir.join(".lab")).with_context(|| dir.display().to_string())?;
+        let workspace = Workspace {
+            dir: dir.canonicalize()?,
+            labs: all()?,
+        };
+        write_if_changed(&workspace.dir.join("README.md"), README)?;
+        write_if_changed(&workspace.dir.join(".gitignore"), "/target/\n/.lab/\n")?;
+        workspace.refresh()?;
+        if !workspace.progress_file().exists() {
+            workspace.save(&Progress::default())?;
+        }
+        Ok(workspace)
+    }
+
+    /// The one that is meant: `--dir`, else upwards from the current directory, else `minirun-labs` in it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn find(dir: Option<&Path>) -> Result<Workspace> {
+        if let Some(dir) = dir {
+            ensure!(
+                is_workspace(dir),
+                "{} is no workspace: `lab init {0}` makes it one",
+                dir.display()
+            );
+            return Workspace::open(dir);
+        }
+        let current = std::env::current_dir()?;
+        let mut upwards = current.ancestors();
+        let found = upwards.find(|dir| is_workspace(dir)).map(Path::to_owned);
+        match found.or_else(|| Some(current.join(DEFAULT)).filter(|dir| is_workspace(dir))) {
+            Some(dir) => Workspace::open(&dir),
+            None => bail!(
+                "there is no workspace here: `lab init` makes one, in the directory {DEFAULT}"
+            ),
+        }
+    }
+
+    fn open(dir: &Path) -> Result<Workspace> {
+        let workspace = Workspace {
+            dir: dir.canonicalize()?,
+            labs: all()?,
+        };
+        workspace.refresh()?; // a newer program may have more labs, or better words
+        Ok(workspace)
+    }
+
+    /// Writes what is ours; of the learner's files only those that are not there.
+    fn refresh(&self) -> Result<()> {
+        let programs = self
+            .labs
+            .iter()
+            .map(|lab| (lab.name().to_owned(), format!("{}/main.rs", lab.dir)));
+        self.package()
+            .write_manifest(&programs.collect::<Vec<_>>())?;
+        for lab in &self.labs {
+            write_if_changed(
+                &self.dir.join(&lab.dir).join("README.md"),
+                lab.file("README.md")?,
+            )?;
+            if !self.source(lab).exists() {
+                write_if_changed(&self.source(lab), lab.stub()?)?;
+            }
+        }
+        self.belongs_to_its_owner(&self.dir.join(".lab"))
+    }
+
+    /// The learner's file.
+    pub fn source(&self, lab: &Lab) -> PathBuf {
+        self.dir.join(&lab.dir).join("main.rs")
+    }
+
+    /// The same, as short as it can be said.
+    pub fn shown(&self, lab: &Lab) -> String {
+        let source = self.source(lab);
+        let current = std::env::current_dir().unwrap_or_default();
+        source
+            .strip_prefix(current)
+            .unwrap_or(&source)
+            .display()
+            .to_string()
+    }
+
+    /// The package of the learner's programs.
+    pub fn package(&self) -> Package {
+        Package::at(&self.dir, None)
+    }
+
+    /// Builds a learner's program.
+    ///
+    /// # Errors
+    /// If cargo cannot be run.
+    pub fn build(&self, lab: &Lab) -> Result<Built> {
+        let mut built = self.package().build(&[lab.name()])?;
+        built
+            .remove(lab.name())
+            .context("cargo has built something else")
+    }
+
+    /// How far the learner is.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn progress(&self) -> Result<Progress> {
+        Progress::read(&self.progress_file())
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, progress: &Progress) -> Result<()> {
+        progress.write(&self.progress_file())?;
+        self.belongs_to_its_owner(&self.progress_file())
+    }
+
+    fn progress_file(&self) -> PathBuf {
+        self.dir.join(".lab/progress.json")
+    }
+
+    /// What root writes here belongs to whom the directory belongs to.
+    pub fn belongs_to_its_owner(&self, path: &Path) -> Result<()> {
+        let (ours, dir) = (fs::metadata(path)?, fs::metadata(&self.dir)?);
+        if ours.uid() != dir.uid() {
+            chown(path, Some(dir.uid()), Some(dir.gid()))?;
+        }
+        Ok(())
+    }
+
+    /// The first lab that is not passed.
+    pub fn next(&self, progress: &Progress) -> Option<&Lab> {
+        self.labs
+            .iter()
+            .find(|lab| !progress.has_passed(lab.name()))
+    }
+}
+
+fn is_workspace(dir: &Path) -> bool {
+    dir.join(".lab").is_dir() && dir.join("Cargo.toml").is_file()
+}

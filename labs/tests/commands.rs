@@ -1,0 +1,329 @@
+//! The commands: what they say, what they write, and what they end with.
+
+mod common;
+
+use common::{Workspace, can_check};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+#[test]
+fn init_makes_a_workspace_and_never_overwrites() {
+    let workspace = Workspace::new();
+    fs::write(workspace.file("05-hostname"), "// mine").unwrap();
+    fs::write(workspace.path().join("05-hostname/README.md"), "old words").unwrap();
+    workspace
+        .bare(&["init"])
+        .arg(workspace.path())
+        .assert()
+        .success();
+    assert_eq!(
+        fs::read_to_string(workspace.file("05-hostname")).unwrap(),
+        "// mine"
+    );
+    let task = fs::read_to_string(workspace.path().join("05-hostname/README.md")).unwrap();
+    assert!(task.contains("UTS"), "{task}");
+}
+
+#[test]
+fn init_refuses_a_directory_with_something_else_in_it() {
+    let workspace = Workspace::new();
+    let other = workspace.path().join("01-run");
+    workspace
+        .bare(&["init"])
+        .arg(&other)
+        .assert()
+        .code(2)
+        .stderr(contains("not empty"));
+}
+
+#[test]
+fn without_a_workspace_it_says_how_to_make_one() {
+    let workspace = Workspace::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut list = workspace.bare(&["list"]);
+    list.current_dir(elsewhere.path())
+        .assert()
+        .code(2)
+        .stderr(contains("lab init"));
+}
+
+#[test]
+fn a_workspace_is_found_from_inside_and_names_the_lab() {
+    let workspace = Workspace::new();
+    let mut show = workspace.bare(&["show"]);
+    show.current_dir(workspace.path().join("15-pivot"))
+        .assert()
+        .success()
+        .stdout(contains("pivot_root"));
+}
+
+#[test]
+fn list_shows_every_lab_and_a_bar() {
+    let workspace = Workspace::new();
+    let (status, list) = workspace.json(&["list"]);
+    assert_eq!((status, list["passed"].as_u64()), (0, Some(0)));
+    assert!(list["labs"].as_array().unwrap().len() >= 18);
+    workspace
+        .lab(&["list"])
+        .assert()
+        .success()
+        .stdout(contains("░ 0/").and(contains("05-hostname")));
+}
+
+#[test]
+fn names_and_numbers_mean_the_same_and_a_wrong_name_lists_the_right_ones() {
+    let workspace = Workspace::new();
+    for name in ["hostname", "5", "05", "05-hostname"] {
+        assert_eq!(
+            workspace.json(&["show", name]).1["lab"],
+            "hostname",
+            "{name}"
+        );
+    }
+    workspace
+        .lab(&["show", "hostnam"])
+        .assert()
+        .code(2)
+        .stderr(contains("hostname"));
+}
+
+#[test]
+fn hints_begin_with_the_last_failure_and_then_are_three() {
+    let workspace = Workspace::new();
+    if !can_check(&workspace) {
+        return;
+    }
+    workspace.hand_in("05-hostname", "mutants/too-late.rs");
+    assert_eq!(
+        workspace.json(&["check", "hostname"]).1["finding"],
+        "outside"
+    );
+    let hints: Vec<String> = (0..5)
+        .map(|_| workspace.json(&["hint", "hostname"]).1["which"].to_string())
+        .collect();
+    assert_eq!(
+        hints,
+        [
+            "\"about `outside`\"",
+            "\"1 of 3\"",
+            "\"2 of 3\"",
+            "\"3 of 3\"",
+            "\"3 of 3\""
+        ]
+    );
+}
+
+#[test]
+fn check_says_fail_and_why_then_pass_and_remembers() {
+    let workspace = Workspace::new();
+    if !can_check(&workspace) {
+        return;
+    }
+    let mut check = workspace.lab(&["check", "hostname"]);
+    check.assert().code(1).stdout(
+        contains("FAIL")
+            .and(contains("observed"))
+            .and(contains("expected"))
+            .and(contains("why"))
+            .and(contains("lessons/src/2-namespaces/")),
+    );
+    workspace
+        .lab(&["solution", "hostname"])
+        .assert()
+        .code(2)
+        .stderr(contains("--give-up"));
+    workspace.hand_in("05-hostname", "solution.rs");
+    let (status, checked) = workspace.json(&["check", "hostname"]);
+    assert_eq!(
+        (status, checked["verdict"].as_str()),
+        (0, Some("pass")),
+        "{checked}"
+    );
+    workspace
+        .lab(&["solution", "hostname"])
+        .assert()
+        .success()
+        .stdout(contains("sethostname"));
+    let progress = fs::read_to_string(workspace.path().join(".lab/progress.json")).unwrap();
+    let progress: serde_json::Value = serde_json::from_str(&progress).unwrap();
+    assert_eq!(progress["labs"]["hostname"]["checks"], 2);
+    assert!(progress["labs"]["hostname"]["passed_at"].is_string());
+    assert_eq!(workspace.json(&["list"]).1["passed"], 1);
+    let (_, next) = workspace.json(&["next"]);
+    assert_eq!(next["lab"], "run");
+}
+
+#[test]
+fn printing_what_is_expected_earns_nothing() {
+    let workspace = Workspace::new();
+    if !can_check(&workspace) {
+        return;
+    }
+    let liar = "fn main() { println!(\"PASS\"); println!(\"started\"); std::process::exit(0) }";
+    for lab in ["05-hostname", "10-attack-socket", "24-errors"] {
+        fs::write(workspace.file(lab), liar).unwrap();
+        assert_eq!(workspace.json(&["check", lab]).0, 1, "{lab}");
+    }
+}
+
+#[test]
+fn a_program_that_does_not_compile_fails_with_the_compilers_words() {
+    let workspace = Workspace::new();
+    fs::write(workspace.file("01-run"), "fn main() { no_such_function() }").unwrap();
+    let (status, checked) = workspace.json(&["check", "run"]);
+    assert_eq!((status, checked["finding"].as_str()), (1, Some("compile")));
+    assert!(
+        checked["observed"]
+            .as_str()
+            .unwrap()
+            .contains("no_such_function"),
+        "{checked}"
+    );
+}
+
+#[test]
+fn a_program_that_hangs_or_leaves_something_is_ended_and_told_of() {
+    let workspace = Workspace::new();
+    if !can_check(&workspace) {
+        return;
+    }
+    fs::write(
+        workspace.file("24-errors"),
+        "fn main() { loop { std::thread::park() } }",
+    )
+    .unwrap();
+    let (_, hung) = workspace.json(&["check", "errors"]);
+    assert_eq!(hung["finding"], "timeout");
+    // A daemon with a name of its own is left behind, and is gone when the check is over.
+    let leaver = "fn main() {
+        std::process::Command::new(\"sleep\").arg(\"4711.0815\").spawn().unwrap();
+        std::process::exit(2)
+    }";
+    fs::write(workspace.file("24-errors"), leaver).unwrap();
+    let (_, left) = workspace.json(&["check", "errors"]);
+    assert_eq!(left["finding"], "leak-process", "{left}");
+    assert!(left["observed"].as_str().unwrap().contains("4711.0815"));
+    let found = Command::new("pgrep")
+        .args(["-f", "^sleep 4711.0815"])
+        .output();
+    assert!(found.is_ok_and(|found| found.stdout.is_empty()));
+}
+
+#[test]
+fn reset_keeps_what_one_had() {
+    let workspace = Workspace::new();
+    fs::write(workspace.file("01-run"), "// mine").unwrap();
+    workspace.lab(&["reset", "run"]).assert().success();
+    fs::write(workspace.file("01-run"), "// mine too").unwrap();
+    let (_, reset) = workspace.json(&["reset", "run"]);
+    assert_eq!(
+        fs::read_to_string(reset["backup"].as_str().unwrap()).unwrap(),
+        "// mine too"
+    );
+    assert_eq!(
+        fs::read_to_string(workspace.path().join("01-run/main.rs.1")).unwrap(),
+        "// mine"
+    );
+    let stub = fs::read_to_string(common::exercises().join("01-run/stub.rs")).unwrap();
+    assert_eq!(fs::read_to_string(workspace.file("01-run")).unwrap(), stub);
+}
+
+#[test]
+fn a_prediction_is_answered_by_the_kernel_and_kept() {
+    let workspace = Workspace::new();
+    if !can_check(&workspace) {
+        return;
+    }
+    let (_, question) = workspace.json(&["predict", "hostname"]);
+    assert!(question["question"].as_str().unwrap().ends_with('?'));
+    let (_, wrong) = workspace.json(&["predict", "hostname", "--answer", "empty"]);
+    assert_eq!(
+        (wrong["kernel"].as_str(), wrong["right"].as_bool()),
+        (Some("same"), Some(false))
+    );
+    let (_, right) = workspace.json(&["predict", "hostname", "--answer", "Same"]);
+    assert_eq!(right["right"], true);
+    let progress = fs::read_to_string(workspace.path().join(".lab/progress.json")).unwrap();
+    assert!(progress.contains("\"prediction\""), "{progress}");
+}
+
+#[test]
+fn grade_builds_and_looks_again_in_every_format() {
+    let workspace = Workspace::new();
+    if !can_check(&workspace) {
+        return;
+    }
+    workspace.hand_in("05-hostname", "solution.rs");
+    workspace.hand_in("06-pid1", "solution.rs");
+    workspace
+        .lab(&["solution", "pid1", "--give-up"])
+        .assert()
+        .success();
+    let labs = ["run", "hostname", "pid1"];
+    let (status, grades) = workspace.json(&[&["grade"], &labs[..]].concat());
+    assert_eq!(
+        (
+            status,
+            grades["points"].as_u64(),
+            grades["gradable_points"].as_u64()
+        ),
+        (0, Some(5), Some(20)),
+        "{grades}"
+    );
+    let said = |format: &str| {
+        let output = workspace
+            .lab(&["grade", "hostname", "run", "--format", format])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(
+        said("table").contains("5 of 10 points"),
+        "{}",
+        said("table")
+    );
+    assert!(said("csv").contains("hostname,A host name that stays inside,PASS,5,5,"));
+    let junit = said("junit");
+    assert!(
+        junit.contains("tests=\"2\"") && junit.contains("failures=\"1\""),
+        "{junit}"
+    );
+    let gradescope: serde_json::Value = serde_json::from_str(&said("gradescope")).unwrap();
+    assert_eq!(gradescope["tests"][0]["score"], 5);
+    assert_eq!(gradescope["tests"][1]["status"], "failed");
+}
+
+#[test]
+fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() {
+    let workspace = Workspace::new();
+    if !can_check(&workspace) {
+        return;
+    }
+    for polling in [&[][..], &["--poll"]] {
+        fs::write(workspace.file("05-hostname"), "fn main() {}").unwrap();
+        let mut watch = Command::new(common::lab());
+        watch
+            .args(["watch", "hostname", "--json", "--checks", "2", "--dir"])
+            .arg(workspace.path())
+            .args(polling);
+        let mut watch = watch
+            .env("CARGO_TARGET_DIR", common::target())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        let mut verdict = || {
+            let line: serde_json::Value =
+                serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            line["verdict"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(verdict(), "fail");
+        std::thread::sleep(std::time::Duration::from_millis(1200)); // a poll in between must not check again
+        workspace.hand_in("05-hostname", "solution.rs");
+        assert_eq!(verdict(), "pass", "{polling:?}");
+        assert!(watch.wait().unwrap().success());
+    }
+}
