@@ -25,7 +25,7 @@
 //! | [`events`] | what happened to containers | 5 |
 //! | [`process`] | which process is meant | 1, processes |
 //! | [`processes`] | the processes of a container, outside and inside | 1 |
-//! | [`name`], [`units`], [`home`] | what people type | 5 |
+//! | [`name`], [`options`], [`units`], [`home`] | what people type | 5 |
 //! | [`error`] | one error type: what, why, what to do | 5 |
 //! | [`sys`] | the system calls that no crate wraps; the home of `unsafe`, but for the one clone in `launch` | 5 |
 
@@ -47,6 +47,7 @@ pub mod log;
 pub mod monitor;
 pub mod name;
 pub mod namespace;
+pub mod options;
 pub mod pause;
 pub mod process;
 pub mod processes;
@@ -62,4 +63,4 @@ pub mod update;
 pub mod user;
 pub mod volume;
 
-pub use error::{Context, Error, Result};
+pub use error::{Context, Error, Kind, Result};

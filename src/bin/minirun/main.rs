@@ -16,7 +16,6 @@ mod kill;
 mod list;
 mod logs;
 mod names;
-mod options;
 mod pause;
 mod prune;
 mod rename;

@@ -1,7 +1,7 @@
 //! `minirun update`.
 
 use super::names;
-use super::options::LimitOptions;
+use minirun::options::LimitOptions;
 use minirun::store::Store;
 use minirun::{Error, Result, update};
 
