@@ -28,6 +28,16 @@ crate::tests![
     a_password_is_not_told,
 ];
 
+/// What each database is a copy of. Made once: it takes seconds.
+static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
+
+/// At the end of all tests.
+pub fn clean_up() {
+    if let Some(dir) = TEMPLATE.get() {
+        fs::remove_dir_all(dir.path()).ok();
+    }
+}
+
 const PASSWORD: &str = "open sesame";
 
 /// Where PostgreSQL's programs are.
@@ -68,8 +78,6 @@ struct Database {
 impl Database {
     fn start() -> Result<Database, Skip> {
         let bin = programs()?;
-        // Made once: it takes seconds.
-        static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
         let template = TEMPLATE.get_or_init(|| {
             let dir = private_dir();
             let password = dir.path().join("password");

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     .collect();
     let conclusion = libtest_mimic::run(&args, trials);
     common::clean_up();
+    database::clean_up();
     common::report_skipped();
     conclusion.exit_code()
 }
