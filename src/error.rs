@@ -17,6 +17,22 @@ use std::io;
 /// What every fallible function of the library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What kind of failure it is, for programs that must tell them apart; people read the text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// The host, the kernel or minirun itself is the reason.
+    #[default]
+    Failed,
+    /// There is no such container.
+    Missing,
+    /// The name is taken.
+    Taken,
+    /// What the container is doing now does not allow it.
+    State,
+    /// What was asked for makes no sense.
+    Invalid,
+}
+
 /// Something that could not be done, the cause if one is known, and a hint if one exists. It can be sent
 /// to another process, which is told all but the errno as a number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +43,8 @@ pub struct Error {
     errno: Option<Errno>,
     hint: Option<String>,
     exit_code: u8,
+    kind: Kind,
+    field: Option<String>,
 }
 
 impl Error {
@@ -46,6 +64,8 @@ impl Error {
             errno: None,
             hint: None,
             exit_code: Self::RUNTIME_FAILED,
+            kind: Kind::Failed,
+            field: None,
         }
     }
 
@@ -74,11 +94,35 @@ impl Error {
         self
     }
 
+    /// Says what kind of failure it is, [`Kind::Failed`] otherwise.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Says which option is wrong, by its long name with `_` for `-`.
+    #[must_use]
+    pub fn of_field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self.kind(Kind::Invalid)
+    }
+
     /// Sets the exit status that `main` ends with, [`Self::RUNTIME_FAILED`] otherwise.
     #[must_use]
     pub fn exit_with(mut self, code: u8) -> Self {
         self.exit_code = code;
         self
+    }
+
+    /// What kind of failure it is.
+    pub fn what_kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The option that is wrong, if one is.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// The exit status for `main`.

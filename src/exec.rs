@@ -18,7 +18,7 @@ use crate::processes::{self, Process};
 use crate::record::{Record, Status};
 use crate::store::Store;
 use crate::supervise::{self, Signals};
-use crate::{Context, Error, Result, events, sys, user};
+use crate::{Context, Error, Kind, Result, events, sys, user};
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::stat::Mode;
@@ -51,6 +51,7 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     let record = find(store, name)?;
     if record.actual_status() == Status::Paused {
         return Err(Error::new(format!("the container {name} is paused"))
+            .kind(Kind::State)
             .hint(format!("let it go on first: `minirun resume {name}`")));
     }
     let process_1 = record.process().copied();

@@ -26,7 +26,7 @@
 //! | [`events`] | what happened to containers | [5.4] |
 //! | [`process`] | which process is meant | [1.2] |
 //! | [`processes`] | the processes of a container, outside and inside | [2.2] |
-//! | [`name`], [`units`], [`home`] | what people type | [5.5] |
+//! | [`name`], [`options`], [`units`], [`home`] | what people type | [5.5] |
 //! | [`error`] | one error type: what, why, what to do | [5.2] |
 //! | [`sys`] | the system calls that no crate wraps; the home of `unsafe`, but for the one clone in `launch` | [5.1] |
 //!
@@ -67,6 +67,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod name;
 pub mod namespace;
+pub mod options;
 pub mod pause;
 pub mod process;
 pub mod processes;
@@ -82,4 +83,4 @@ pub mod update;
 pub mod user;
 pub mod volume;
 
-pub use error::{Context, Error, Result};
+pub use error::{Context, Error, Kind, Result};

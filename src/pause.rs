@@ -8,7 +8,7 @@ use crate::container::{find, not_running};
 use crate::name::Name;
 use crate::record::{Record, Status};
 use crate::store::Store;
-use crate::{Error, Result, events};
+use crate::{Error, Kind, Result, events};
 
 /// Freezes all processes of a container, and returns when they stand still.
 ///
@@ -19,9 +19,11 @@ pub fn pause(store: &Store, name: &Name) -> Result<()> {
     let (record, cgroup, status) = running(store, name)?;
     match status {
         Status::Paused => Err(
-            Error::new(format!("the container {name} is already paused")).hint(format!(
-                "`minirun resume {name}` lets it go on; `minirun stop {name}` ends it"
-            )),
+            Error::new(format!("the container {name} is already paused"))
+                .kind(Kind::State)
+                .hint(format!(
+                    "`minirun resume {name}` lets it go on; `minirun stop {name}` ends it"
+                )),
         ),
         _ => cgroup
             .freeze()
@@ -40,6 +42,7 @@ pub fn resume(store: &Store, name: &Name) -> Result<()> {
             .thaw()
             .inspect(|()| events::note(store, &record, "unpause", &[])),
         _ => Err(Error::new(format!("the container {name} is not paused"))
+            .kind(Kind::State)
             .hint("`minirun list` shows which are")),
     }
 }

@@ -11,7 +11,7 @@ use crate::pause::thaw;
 use crate::process::ProcessId;
 use crate::record::{Record, Status, now};
 use crate::store::Store;
-use crate::{Error, Result, attach, log, sys};
+use crate::{Error, Kind, Result, attach, log, sys};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
@@ -76,11 +76,13 @@ pub(crate) fn claim(store: &Store, name: &Name) -> Result<(Claim, Record)> {
                 "the container {name} is running (process {})",
                 process.pid
             ))
+            .kind(Kind::State)
             .hint(format!("end it first: `minirun stop {name}`")));
         } else if Instant::now() > patience {
             return Err(Error::new(format!(
                 "another minirun is working on the container {name}"
             ))
+            .kind(Kind::State)
             .hint("wait until it is done, and try again"));
         }
         std::thread::sleep(Duration::from_millis(2));

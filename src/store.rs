@@ -6,7 +6,7 @@
 
 use crate::name::Name;
 use crate::record::Record;
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Kind, Result};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -129,7 +129,7 @@ impl Store {
     pub fn check_free(&self, name: &str) -> Result<()> {
         match self.path(name).exists() {
             false => Ok(()),
-            true => Err(Error::new(format!("the name {name:?} is taken")).hint(format!(
+            true => Err(Error::new(format!("the name {name:?} is taken")).kind(Kind::Taken).hint(format!(
                 "`minirun info {name}` shows that container; delete it with `minirun delete {name}`, or choose another name"
             ))),
         }
@@ -187,7 +187,7 @@ impl Store {
     pub fn rename(&self, name: &Name, new: &Name) -> Result<()> {
         let _lock = self.lock()?;
         let Some(mut record) = self.read(name.as_str())? else {
-            return Err(Error::new(format!("no such container: {name}")));
+            return Err(Error::new(format!("no such container: {name}")).kind(Kind::Missing));
         };
         self.check_free(new.as_str())?;
         record.name = new.to_string();

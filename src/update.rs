@@ -6,7 +6,7 @@ use crate::name::Name;
 use crate::reconcile::claim;
 use crate::record::Record;
 use crate::store::Store;
-use crate::{Error, Result, events};
+use crate::{Error, Kind, Result, events};
 
 /// Changes limits: of a running container at once, and in the record, for the next start. Either both are
 /// changed or none. Returns whether it runs.
@@ -26,7 +26,8 @@ pub fn update(store: &Store, name: &Name, changes: &Changes) -> Result<bool> {
         },
     };
     // Under the store's lock, so that of two updates the record and the kernel know the same one.
-    let mut changed: Result<Undo> = Err(Error::new(format!("the container {name} is gone")));
+    let mut changed: Result<Undo> =
+        Err(Error::new(format!("the container {name} is gone")).kind(Kind::Missing));
     let written = store.update(name.as_str(), |record| changed = change(record, changes));
     drop(claim);
     let undo = changed?;

@@ -88,6 +88,7 @@ impl Changes {
             (Some(both), Some(memory)) if both < memory => Err(Error::new(
                 "--memory-swap is less than --memory",
             )
+            .of_field("memory_swap")
             .hint("it is the sum of both: --memory 64M --memory-swap 96M allows 32 MiB of swap")),
             _ => Ok(new),
         }

@@ -34,7 +34,7 @@ use crate::name::Name;
 use crate::reconcile::{claim, clean_up};
 use crate::record::{Record, Status, now};
 use crate::store::Store;
-use crate::{Error, Result, events, inside, log, sys};
+use crate::{Error, Kind, Result, events, inside, log, sys};
 use std::path::Path;
 
 /// The record of a new container, not yet in a store. `command` is the text that a person sees; what runs
@@ -159,7 +159,8 @@ fn no_such_container(store: &Store, name: &Name) -> Error {
     let error = Error::new(format!(
         "no such container: {name} (in the store {})",
         store.home().display()
-    ));
+    ))
+    .kind(Kind::Missing);
     if let Some(elsewhere) = crate::home::elsewhere(store, name) {
         return error.hint(elsewhere);
     }

@@ -7,7 +7,7 @@ use crate::pause::thaw;
 use crate::process::ProcessId;
 use crate::record::{Record, Restart};
 use crate::store::Store;
-use crate::{Context, Error, Result, events, reconcile, sys};
+use crate::{Context, Error, Kind, Result, events, reconcile, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -163,6 +163,7 @@ pub fn end_now(store: &Store, name: &Name) -> Result<()> {
 /// The error of whoever wants something of a container that does not run.
 pub(crate) fn not_running(name: &Name) -> Error {
     Error::new(format!("the container {name} is not running"))
+        .kind(Kind::State)
         .hint(format!("start it first: `minirun start -d {name}`"))
 }
 
@@ -184,6 +185,7 @@ pub fn wait(store: &Store, name: &Name) -> Result<Option<u8>> {
         Some(record) if record.run.is_none() => Err(Error::new(format!(
             "the container {name} was never started"
         ))
+        .kind(Kind::State)
         .hint(format!("start it first: `minirun start -d {name}`"))),
         Some(record) => Ok(record.run.and_then(|run| run.exit_code)),
         None => Ok(events::last_exit_code(store, &id)),

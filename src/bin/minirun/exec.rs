@@ -1,10 +1,10 @@
 //! `minirun exec`.
 
 use super::explain::ExplainOption;
-use super::options::{variable, workdir};
 use minirun::Result;
 use minirun::exec::{Exec, exec};
 use minirun::name::Name;
+use minirun::options::{variable, workdir};
 use minirun::store::Store;
 
 /// Run another program in a running container
@@ -59,7 +59,7 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
         env: env
             .filter_map(|text| variable(text).transpose())
             .collect::<Result<_>>()?,
-        workdir: args.workdir.map(workdir).transpose()?,
+        workdir: args.workdir.as_deref().map(workdir).transpose()?,
         user: args.user,
         interactive: args.interactive,
         terminal: args.tty,

@@ -1,10 +1,10 @@
 //! `minirun explain`, and `--explain` of the commands that launch something.
 
-use super::options::Options;
 use clap::ValueEnum;
 use colored::{Colorize, control};
 use minirun::explain::{Event, Process, Told, Trace};
 use minirun::name::Name;
+use minirun::options::{Options, default_root_as_it_is};
 use minirun::store::Store;
 use minirun::{Result, container, sys};
 use std::io::{self, IsTerminal, Write};
@@ -55,7 +55,8 @@ pub fn run(args: Args, store: &Store) -> Result<()> {
         Some(name) => container::find(store, &name.parse()?)?,
         None => {
             let name: Name = format!("run-{:08x}", sys::random() >> 32).parse()?;
-            args.options.into_rehearsed_record(&name, store)?
+            args.options
+                .into_record(&name, store, default_root_as_it_is)?
         }
     };
     colour_if(io::stdout().is_terminal());

@@ -17,7 +17,6 @@ mod list;
 mod logs;
 mod monitor;
 mod names;
-mod options;
 mod pause;
 mod prune;
 mod rename;
@@ -192,6 +191,13 @@ fn say(line: impl std::fmt::Display) -> Result<()> {
 fn warn(text: &str, hint: Option<&str>) {
     if !quiet() {
         complain(&"warning:".yellow().bold(), text, hint);
+    }
+}
+
+/// Limits that are right, and of which something is to be said.
+fn warn_of(limits: &minirun::options::LimitOptions) {
+    if let Some(text) = limits.warning() {
+        warn(&text, None);
     }
 }
 

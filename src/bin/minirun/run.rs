@@ -1,9 +1,9 @@
 //! `minirun run`.
 
 use super::explain::ExplainOption;
-use super::options::Options;
 use minirun::explain::Trace;
 use minirun::name::Name;
+use minirun::options::Options;
 use minirun::record::Restart;
 use minirun::store::Store;
 use minirun::{Error, Result, container, monitor, sys};
@@ -38,7 +38,10 @@ pub fn run(args: Args, store: &Store) -> Result<u8> {
         Some(name) => name.parse()?,
         None => format!("run-{:08x}", sys::random() >> 32).parse()?,
     };
-    let mut record = args.options.into_record(&name, store)?;
+    super::warn_of(&args.options.limits);
+    let mut record = args
+        .options
+        .into_record(&name, store, super::create::default_root)?;
     record.config.remove = args.rm;
     if args.rm && record.config.restart != Restart::No {
         return Err(Error::new("--rm and --restart contradict each other")

@@ -1,7 +1,7 @@
 //! `minirun update`.
 
 use super::names;
-use super::options::LimitOptions;
+use minirun::options::LimitOptions;
 use minirun::store::Store;
 use minirun::{Error, Result, update};
 
@@ -24,6 +24,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
+    super::warn_of(&args.limits);
     let changes = args.limits.changes()?;
     if changes == Default::default() {
         return Err(Error::new("nothing to change")

@@ -1,129 +1,145 @@
-//! The options that `create` and `run` have in common.
+//! The options of a new container, as people write them: `create`, `run` and the API check the same. An error
+//! names the option that is wrong: [`Error::field`]. Lesson: 5, the runtime.
 
+use crate::cgroup::{Changes, Limits};
+use crate::log::LogLimits;
+use crate::metrics::memory_total;
+use crate::name::Name;
+use crate::record::{Config, Network, Record};
+use crate::store::Store;
+use crate::units::{self, format_size, parse_cpus, parse_size, shell_words};
+use crate::volume::Volume;
+use crate::{Context, Error, Result, container, rootfs};
 use clap::Args;
-use minirun::cgroup::{Changes, Limits};
-use minirun::log::LogLimits;
-use minirun::metrics::memory_total;
-use minirun::name::Name;
-use minirun::record::{Config, Network, Record};
-use minirun::store::Store;
-use minirun::units::{format_size, parse_cpus, parse_size, shell_words};
-use minirun::volume::Volume;
-use minirun::{Context, Error, Result, container, rootfs};
 use std::path::{Path, PathBuf};
 
 /// What the container may use.
-#[derive(Args)]
+#[derive(Debug, Default, Args)]
 pub struct LimitOptions {
     /// Memory, at which the kernel kills: 64M, 1.5G, or max
     #[arg(short, long, value_name = "SIZE")]
-    memory: Option<String>,
+    pub memory: Option<String>,
     /// Memory and swap together [default: as --memory, so no swap]
     #[arg(long, value_name = "SIZE")]
-    memory_swap: Option<String>,
+    pub memory_swap: Option<String>,
     /// Cores: 0.5, 2, 50%, or max
     #[arg(long, visible_alias = "cpu", value_name = "CORES")]
-    cpus: Option<String>,
+    pub cpus: Option<String>,
     /// Processes and threads: a number, or max
     #[arg(long, alias = "pids-limit", value_name = "NUMBER")]
-    pids: Option<String>,
+    pub pids: Option<String>,
 }
 
 impl LimitOptions {
+    /// What is no error, as the container may have been made for a larger host, or for memory that is yet to come,
+    /// and should be said.
+    pub fn warning(&self) -> Option<String> {
+        let bytes = parse_size(self.memory.as_ref()?).ok()??;
+        let all = memory_total().filter(|all| bytes > *all)?;
+        let (limit, all) = (format_size(bytes), format_size(all));
+        Some(format!(
+            "this host has {all} of memory: a limit of {limit} is never reached"
+        ))
+    }
+
     /// Checks the limits that were given.
+    ///
+    /// # Errors
+    /// If one is no limit, is too small for any program, or more than this host has.
     pub fn changes(&self) -> Result<Changes> {
-        let memory = self.memory.as_deref().map(parse_size).transpose()?;
-        let memory_swap = self.memory_swap.as_deref().map(parse_size).transpose()?;
-        let cpus = self.cpus.as_deref().map(parse_cpus).transpose()?;
+        let memory_swap = given("memory_swap", self.memory_swap.as_ref(), parse_size)?;
         Ok(Changes {
-            memory: match memory {
-                Some(Some(bytes)) => Some(Some(enough_memory(bytes)?)),
-                other => other,
-            },
+            memory: given("memory", self.memory.as_ref(), |text| {
+                parse_size(text)?.map(enough_memory).transpose()
+            })?,
             memory_swap: memory_swap.map(|bytes| bytes.unwrap_or(i64::MAX as u64)),
-            cpus: match cpus {
-                Some(Some(cpus)) => Some(Some(cores_of_this_host(cpus)?)),
-                other => other,
-            },
-            pids: self.pids.as_deref().map(parse_pids).transpose()?,
+            cpus: given("cpus", self.cpus.as_ref(), |text| {
+                parse_cpus(text)?.map(cores_of_this_host).transpose()
+            })?,
+            pids: given("pids", self.pids.as_ref(), parse_pids)?,
         })
     }
 }
 
+/// Parses an option, if it was given, so that an error names it.
+fn given<T>(
+    field: &str,
+    value: Option<&String>,
+    parse: impl FnOnce(&str) -> Result<T>,
+) -> Result<Option<T>> {
+    let parsed = value.map(|text| parse(text)).transpose();
+    parsed.map_err(|error| error.of_field(field))
+}
+
 /// How the container is to be run.
-#[derive(Args)]
+#[derive(Debug, Args)]
 #[command(mut_arg("memory", |arg| arg.default_value("512M")))]
 #[command(mut_arg("cpus", |arg| arg.default_value("0.5")))]
 #[command(mut_arg("pids", |arg| arg.default_value("max")))]
 pub struct Options {
     /// The directory that becomes / inside [default: one built from this host's own programs]
     #[arg(long, value_name = "DIR")]
-    rootfs: Option<PathBuf>,
+    pub rootfs: Option<PathBuf>,
     /// A command for the container's shell [default: /bin/bash, or /bin/sh if absent]
     #[arg(long, value_name = "CMD", conflicts_with = "args")]
-    command: Option<String>,
+    pub command: Option<String>,
+    /// What it may use.
     #[command(flatten)]
-    limits: LimitOptions,
+    pub limits: LimitOptions,
     /// The host name inside [default: the container's name]
     #[arg(long, value_name = "NAME")]
-    hostname: Option<String>,
+    pub hostname: Option<String>,
     /// A variable for the environment; without a value, yours is taken. May be repeated
     #[arg(short, long, value_name = "NAME[=VALUE]")]
-    env: Vec<String>,
+    pub env: Vec<String>,
     /// The directory to start in; made if it is missing [default: /]
     #[arg(short, long, value_name = "DIR")]
-    workdir: Option<String>,
+    pub workdir: Option<String>,
     /// Who to be inside, by name or number [default: root]
     #[arg(short, long, value_name = "USER[:GROUP]")]
-    user: Option<String>,
+    pub user: Option<String>,
     /// A directory or file of the host to see inside. May be repeated
     #[arg(short, long, value_name = "SRC:DST[:ro]")]
-    volume: Vec<String>,
+    pub volume: Vec<String>,
     /// Let nothing be written to the root filesystem
     #[arg(long)]
-    read_only: bool,
+    pub read_only: bool,
     /// The host's network, or none but a loopback interface
     #[arg(long, value_enum, default_value = "host")]
-    network: Network,
+    pub network: Network,
     /// Fail if a limit or the user ids cannot be set, instead of saying so and going on
     #[arg(long)]
-    strict: bool,
+    pub strict: bool,
     /// In the background: keep its input open, for `minirun attach` to type into
     #[arg(short, long)]
-    interactive: bool,
+    pub interactive: bool,
     /// In the background: give it a terminal (in the foreground it has one if you do)
     #[arg(short, long)]
-    tty: bool,
+    pub tty: bool,
     /// Have an init as process 1, which reaps orphans and passes signals on to the command
     #[arg(long)]
-    init: bool,
+    pub init: bool,
     /// In the background: start it again when it ends: no, always, on-failure, on-failure:N
     #[arg(long, value_name = "POLICY", default_value = "no")]
-    restart: String,
+    pub restart: String,
     /// In the background: the size at which a new file of its log is begun
     #[arg(long, value_name = "SIZE", default_value = "10M")]
-    log_max_size: String,
+    pub log_max_size: String,
     /// In the background: how many files of its log there are at most
     #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
-    log_max_files: u32,
+    pub log_max_files: u32,
     /// The command and its arguments, run without a shell
     #[arg(last = true, value_name = "CMD")]
-    args: Vec<String>,
+    pub args: Vec<String>,
 }
 
 impl Options {
-    /// Checks the options and makes a record of them. Builds the default root filesystem if it is wanted
-    /// and not there yet.
-    pub fn into_record(self, name: &Name, store: &Store) -> Result<Record> {
-        self.into_record_with(name, store, default_root)
-    }
-
-    /// The same, where nothing may be built.
-    pub fn into_rehearsed_record(self, name: &Name, store: &Store) -> Result<Record> {
-        self.into_record_with(name, store, default_root_as_it_is)
-    }
-
-    fn into_record_with(
+    /// Checks the options and makes a record of them. `default_root` is asked for the default root
+    /// filesystem, if it is wanted.
+    ///
+    /// # Errors
+    /// If an option is wrong, or the name is taken.
+    pub fn into_record(
         self,
         name: &Name,
         store: &Store,
@@ -132,11 +148,7 @@ impl Options {
         let config = self.config()?; // first, because a root filesystem takes time
         store.check_free(name.as_str())?;
         let root = match &self.rootfs {
-            Some(dir) => {
-                rootfs::check(dir)?;
-                dir.canonicalize()
-                    .context(|| format!("cannot use {} as the root filesystem", dir.display()))?
-            }
+            Some(dir) => usable_root(dir).map_err(|error| error.of_field("rootfs"))?,
             None => default_root(store)?,
         };
         let command = match (&self.command, &config.args) {
@@ -160,17 +172,17 @@ impl Options {
             volume.source_metadata()?;
             Ok(volume.to_string())
         });
+        let volumes = volumes.collect::<Result<_>>();
+        let env = self.env.iter();
+        let env = env.filter_map(|text| variable(text).transpose());
+        let env = env.collect::<Result<_>>();
         Ok(Config {
             args: (!self.args.is_empty()).then(|| self.args.clone()),
-            env: self
-                .env
-                .iter()
-                .filter_map(|text| variable(text).transpose())
-                .collect::<Result<_>>()?,
-            hostname: self.hostname.clone().map(hostname).transpose()?,
-            workdir: self.workdir.clone().map(workdir).transpose()?,
+            env: env.map_err(|error: Error| error.of_field("env"))?,
+            hostname: given("hostname", self.hostname.as_ref(), hostname)?,
+            workdir: given("workdir", self.workdir.as_ref(), workdir)?,
             user: self.user.clone(),
-            volumes: volumes.collect::<Result<_>>()?,
+            volumes: volumes.map_err(|error: Error| error.of_field("volume"))?,
             read_only: self.read_only,
             network: self.network,
             limits,
@@ -179,28 +191,30 @@ impl Options {
             terminal: self.tty,
             interactive: self.interactive,
             init: self.init,
-            restart: self.restart.parse()?,
+            restart: self
+                .restart
+                .parse()
+                .map_err(|error: Error| error.of_field("restart"))?,
             log: LogLimits {
-                max_size: log_size(&self.log_max_size)?,
+                max_size: log_size(&self.log_max_size)
+                    .map_err(|error| error.of_field("log_max_size"))?,
                 max_files: self.log_max_files,
             },
         })
     }
 }
 
-fn default_root(store: &Store) -> Result<PathBuf> {
-    let (root, report) = rootfs::ensure_default(store.home())?;
-    if let Some(report) = report.filter(|_| !super::quiet()) {
-        super::complete(&format!(
-            "built the default root filesystem from this host's programs: {} in {}\n",
-            minirun::units::format_size(report.bytes),
-            root.display()
-        ));
-    }
-    Ok(root)
+fn usable_root(dir: &Path) -> Result<PathBuf> {
+    rootfs::check(dir)?;
+    dir.canonicalize()
+        .context(|| format!("cannot use {} as the root filesystem", dir.display()))
 }
 
-fn default_root_as_it_is(store: &Store) -> Result<PathBuf> {
+/// The default root filesystem, where nothing may be built.
+///
+/// # Errors
+/// If it is not there yet.
+pub fn default_root_as_it_is(store: &Store) -> Result<PathBuf> {
     let root = rootfs::default_in(store.home());
     match root.exists() {
         true => rootfs::check(&root).map(|()| root),
@@ -210,6 +224,9 @@ fn default_root_as_it_is(store: &Store) -> Result<PathBuf> {
 }
 
 /// `NAME=VALUE` as it is; `NAME` with our own value, or not at all if we have none (docker-run(1)).
+///
+/// # Errors
+/// If it has no name.
 pub fn variable(text: &str) -> Result<Option<String>> {
     match text.split_once('=').map_or(text, |(name, _)| name) {
         "" => Err(Error::new(format!("bad variable {text:?}: it has no name"))
@@ -242,12 +259,6 @@ fn enough_memory(bytes: u64) -> Result<u64> {
         let hint = "at least 4M are needed to start a program; sizes without a unit are bytes";
         return Err(Error::new(too_small).hint(hint));
     }
-    // No error: the container may have been made for a larger host, or for memory that is yet to come.
-    if let Some(all) = memory_total().filter(|all| bytes > *all) {
-        let (limit, all) = (format_size(bytes), format_size(all));
-        let text = format!("this host has {all} of memory: a limit of {limit} is never reached");
-        super::warn(&text, None);
-    }
     Ok(bytes)
 }
 
@@ -266,7 +277,7 @@ fn cores_of_this_host(cpus: f64) -> Result<f64> {
 
 fn parse_pids(text: &str) -> Result<Option<u64>> {
     match (text, text.parse()) {
-        (minirun::units::NO_LIMIT, _) => Ok(None),
+        (units::NO_LIMIT, _) => Ok(None),
         (_, Ok(number)) if number > 0 => Ok(Some(number)),
         _ => Err(Error::new(format!("bad number of processes {text:?}"))
             .hint("write a number above zero, or `max` for no limit")),
@@ -274,18 +285,22 @@ fn parse_pids(text: &str) -> Result<Option<u64>> {
 }
 
 /// What sethostname(2) takes, and a resolver understands.
-fn hostname(text: String) -> Result<String> {
+fn hostname(text: &str) -> Result<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     match !text.is_empty() && text.len() <= 64 && text.chars().all(allowed) {
-        true => Ok(text),
+        true => Ok(text.to_owned()),
         false => Err(Error::new(format!("bad host name {text:?}"))
             .hint("use letters, digits, `-`, `.` and `_`, at most 64")),
     }
 }
 
-pub fn workdir(text: String) -> Result<String> {
-    match Path::new(&text).is_absolute() {
-        true => Ok(text),
+/// A directory of the container to start in.
+///
+/// # Errors
+/// If it is not absolute.
+pub fn workdir(text: &str) -> Result<String> {
+    match Path::new(text).is_absolute() {
+        true => Ok(text.to_owned()),
         false => Err(Error::new(format!("bad working directory {text:?}"))
             .hint("it must be an absolute path of the container")),
     }

@@ -1,0 +1,183 @@
+//! What can be asked for, and how.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | `containers.rs` | create, list, show, change, delete |
+//! | `actions.rs` | start, stop, kill, pause, resume, restart, wait, rename |
+//! | `exec.rs` | another program in a container |
+//! | `streams.rs` | logs and events, also as they come |
+//! | `usage.rs` | processes, and what they use |
+//! | `metrics.rs` | the same for Prometheus, and what the server did |
+//! | `about.rs` | the server itself |
+//! | `guard.rs` | what every request goes through |
+
+mod about;
+mod actions;
+mod containers;
+mod exec;
+mod guard;
+mod metrics;
+mod schema;
+mod streams;
+mod usage;
+
+use crate::auth::Auth;
+use crate::config::Limits;
+use crate::envelope::Failure;
+use crate::host::Host;
+use crate::store::Store;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware;
+use metrics::Metrics;
+use schema::Security;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use guard::{Guard, Peer};
+
+/// What the handlers share.
+pub struct App {
+    /// Where the containers are kept.
+    pub store: Arc<dyn Store>,
+    /// What runs here.
+    pub host: Host,
+    /// Who may do what.
+    pub auth: Auth,
+    /// What is said no to.
+    pub guard: Guard,
+    /// How much of anything.
+    pub limits: Limits,
+    /// What the server did.
+    pub metrics: Metrics,
+    /// Since when it runs.
+    pub started: Instant,
+    /// The server is about to end: streams end too.
+    pub shutdown: CancellationToken,
+    /// The document that describes all this.
+    pub document: std::sync::OnceLock<String>,
+}
+
+type Shared = axum::extract::State<Arc<App>>;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "minirun",
+        description = "The containers of a host. Every answer is in an envelope: `success`, `message`, and `data` or `error`.",
+        license(name = "Apache-2.0 OR MIT")
+    ),
+    modifiers(&Security),
+    tags(
+        (name = "containers", description = "What there is"),
+        (name = "life", description = "What it does"),
+        (name = "usage", description = "What it wrote and used"),
+        (name = "server", description = "The server itself"),
+    )
+)]
+struct Document;
+
+/// The paths, and the document that describes them.
+fn paths() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(about::root))
+        .routes(routes!(about::health))
+        .routes(routes!(about::openapi))
+        .routes(routes!(containers::create, containers::list))
+        .routes(routes!(
+            containers::show,
+            containers::change,
+            containers::delete
+        ))
+        .routes(routes!(containers::prune))
+        .routes(routes!(actions::start))
+        .routes(routes!(actions::stop))
+        .routes(routes!(actions::kill))
+        .routes(routes!(actions::pause))
+        .routes(routes!(actions::resume))
+        .routes(routes!(actions::restart))
+        .routes(routes!(actions::wait))
+        .routes(routes!(actions::rename))
+        .routes(routes!(exec::exec))
+        .routes(routes!(usage::top))
+        .routes(routes!(usage::stats))
+        .routes(routes!(usage::stats_of_all))
+        .routes(routes!(streams::logs))
+        .routes(routes!(streams::events))
+        .routes(routes!(metrics::metrics))
+}
+
+/// The document that describes the API.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = paths().split_for_parts().1;
+    schema::add_common_responses(&mut document);
+    document
+}
+
+/// The whole service.
+pub fn router(app: Arc<App>) -> Router {
+    let (router, _) = paths().split_for_parts();
+    let text = document().to_pretty_json().unwrap_or_default();
+    app.document.set(text).ok();
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs")
+        .config(utoipa_swagger_ui::Config::new(["/openapi.json"]));
+    let router = router.merge(docs);
+    let cors = cors(&app.guard);
+    // The last layer is the first that a request meets.
+    router
+        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
+        .method_not_allowed_fallback(|| async {
+            Failure::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path has other methods",
+            )
+        })
+        .layer(DefaultBodyLimit::max(app.limits.body))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            guard::authenticate,
+        ))
+        .layer(cors)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            guard::admit,
+        ))
+        .layer(CatchPanicLayer::custom(|_| {
+            let failure = Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "minirun-api panicked");
+            axum::response::IntoResponse::into_response(failure)
+        }))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            guard::tell,
+        ))
+        .with_state(app)
+}
+
+fn cors(guard: &Guard) -> CorsLayer {
+    let origins = match guard.origins.iter().any(|origin| origin == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(
+            guard
+                .origins
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok()),
+        ),
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([
+            header::LINK,
+            header::HeaderName::from_static("x-total-count"),
+            header::HeaderName::from_static("x-request-id"),
+        ])
+        .max_age(Duration::from_secs(600))
+}

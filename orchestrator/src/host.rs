@@ -1,0 +1,256 @@
+//! What runs on this host: minirun's own store, which the command line uses as well, and the program `minirun`.
+//!
+//! A container is a child of whoever starts it, and is made by clone(2), which a program of several threads must
+//! not do to itself: so containers are started by running `minirun start -d`, whose monitor then stays with them.
+//! All else is asked of the library.
+
+use crate::envelope::Failure;
+use crate::index::Index;
+use axum::http::StatusCode;
+use minirun::name::Name;
+use minirun::record::Record;
+use minirun::store::Store;
+use minirun::{container, reconcile};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+
+/// The containers of this host.
+#[derive(Clone)]
+pub struct Host {
+    /// What the command line uses.
+    pub store: Store,
+    /// Which containers there are.
+    pub index: Index,
+    /// The command line.
+    minirun: PathBuf,
+}
+
+/// How a run of minirun ended.
+pub struct Ran {
+    /// Its exit status; 128 + signal if a signal ended it.
+    pub exit_code: i32,
+    /// What it wrote.
+    pub stdout: Captured,
+    /// What it wrote.
+    pub stderr: Captured,
+}
+
+/// Some output, as much as was kept of it.
+#[derive(Default)]
+pub struct Captured {
+    /// The beginning of it.
+    pub bytes: Vec<u8>,
+    /// There was more.
+    pub truncated: bool,
+}
+
+impl Captured {
+    /// As text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+impl Host {
+    /// The containers in a store.
+    ///
+    /// # Errors
+    /// If the store cannot be used, or there is no minirun to run.
+    pub fn new(store: Store, minirun: Option<PathBuf>) -> anyhow::Result<Host> {
+        let index = Index::of(store.clone())?;
+        let minirun = match minirun {
+            Some(path) => std::path::absolute(path)?,
+            None => find_minirun()?,
+        };
+        Ok(Host {
+            store,
+            index,
+            minirun,
+        })
+    }
+
+    /// Asks the library for something that may take a while.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Store) -> minirun::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let store = self.store.clone();
+        let asked = tokio::task::spawn_blocking(move || question(&store)).await;
+        let answer = asked
+            .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        Ok(answer?)
+    }
+
+    /// The record of a container, with its true status. It is a small file, so that reading it takes less time
+    /// than asking another thread to.
+    pub async fn find(&self, name: &Name) -> Result<Record, Failure> {
+        let record = container::find(&self.store, name)?;
+        self.confirm(record).await
+    }
+
+    /// Sees that what a record says is so. Where it says `running` of a process that has ended, whoever looked
+    /// after it was killed: then its end is recorded, as any minirun would.
+    pub async fn confirm(&self, mut record: Record) -> Result<Record, Failure> {
+        let status = record.actual_status();
+        let orphaned = status == minirun::record::Status::Stopped && status != record.status;
+        if let (true, Some(id)) = (orphaned, record.id.clone()) {
+            let reconciled = self.ask(move |store| {
+                reconcile::one(store, &id).ok();
+                store.find_by_id(&id)
+            });
+            if let Ok(Some(newer)) = reconciled.await {
+                record = newer;
+            }
+        }
+        record.status = record.actual_status();
+        Ok(record)
+    }
+
+    /// What is recorded of a command's failure.
+    fn failed(&self, ran: &Ran) -> Failure {
+        let text = ran.stderr.text();
+        let line = |prefix: &str| {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+        };
+        let error = line("error: ").unwrap_or_else(|| {
+            let minirun = self.minirun.display();
+            format!("{minirun} ended with {}: {}", ran.exit_code, text.trim())
+        });
+        // The container is such that it cannot run: the server has done its part.
+        let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error);
+        match line("hint: ") {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
+    /// Starts a container in the background. Returns what minirun warns of.
+    pub async fn start(&self, name: &Name, strict: bool) -> Result<Vec<String>, Failure> {
+        let mut args: Vec<OsString> = vec!["start".into(), "-d".into()];
+        if strict {
+            args.push("--strict".into());
+        }
+        args.push(name.as_str().into());
+        // Not ended with the request: half a start is of no use to anybody.
+        let host = self.clone();
+        let run = tokio::spawn(async move { host.run(args, None, CAPTURE, false).await });
+        let ran = run.await.map_err(|error| {
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        })??;
+        match ran.exit_code {
+            0 => {
+                let text = ran.stderr.text();
+                let warnings = text
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("warning: "));
+                Ok(warnings.map(str::to_owned).collect())
+            }
+            _ => Err(self.failed(&ran)),
+        }
+    }
+
+    /// Runs minirun with this store. What the environment of the server holds (the password of the database) is
+    /// none of the containers' business.
+    pub async fn run(
+        &self,
+        args: Vec<OsString>,
+        stdin: Option<Vec<u8>>,
+        capture: usize,
+        ends_with_us: bool,
+    ) -> Result<Ran, Failure> {
+        let cannot = |error: std::io::Error| {
+            let error = format!("cannot run {}: {error}", self.minirun.display());
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+        };
+        let mut command = Command::new(&self.minirun);
+        command.args(args).env_clear().current_dir("/");
+        command.env("MINIRUN_HOME", self.store.home());
+        command.env("NO_COLOR", "1");
+        for name in ["PATH", "HOME", "XDG_RUNTIME_DIR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let input = if stdin.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        command
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.kill_on_drop(ends_with_us);
+        let mut child = command.spawn().map_err(cannot)?;
+        let input = child.stdin.take().zip(stdin);
+        let feed = async {
+            if let Some((mut pipe, bytes)) = input {
+                pipe.write_all(&bytes).await.ok(); // it need not read it all
+            }
+        };
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let ((), stdout, stderr) = tokio::join!(feed, keep(stdout, capture), keep(stderr, capture));
+        let status = child.wait().await.map_err(cannot)?;
+        Ok(Ran {
+            exit_code: status.code().unwrap_or_else(|| {
+                use std::os::unix::process::ExitStatusExt;
+                128 + status.signal().unwrap_or_default()
+            }),
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Now and then finishes what a minirun that was killed left, as each command of minirun's does.
+    pub async fn keep_reconciled(self) {
+        loop {
+            let store = self.store.clone();
+            tokio::task::spawn_blocking(move || reconcile::all(&store))
+                .await
+                .ok();
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+    }
+}
+
+/// How much of the output of a command is kept, bytes.
+const CAPTURE: usize = 64 << 10;
+
+/// Reads all of it, and keeps the beginning.
+async fn keep(pipe: Option<impl AsyncRead + Unpin>, most: usize) -> Captured {
+    let mut captured = Captured::default();
+    let Some(mut pipe) = pipe else {
+        return captured;
+    };
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        match pipe.read(&mut buffer).await {
+            Ok(0) | Err(_) => return captured,
+            Ok(length) => {
+                let room = most - captured.bytes.len();
+                captured.truncated |= length > room;
+                captured.bytes.extend(&buffer[..length.min(room)]);
+            }
+        }
+    }
+}
+
+/// Beside this program, or else in PATH.
+fn find_minirun() -> anyhow::Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name("minirun");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<_> = std::env::split_paths(&path)
+        .map(|dir| dir.join("minirun"))
+        .collect();
+    let mut candidates = [beside].into_iter().chain(dirs);
+    candidates.find(|path| path.is_file()).ok_or_else(|| {
+        anyhow::anyhow!(
+            "there is no minirun beside this program nor in PATH: name it with --minirun"
+        )
+    })
+}

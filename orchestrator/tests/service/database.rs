@@ -1,0 +1,851 @@
+//! PostgreSQL: a real one, which the tests stop, kill, restart and cut off.
+
+use crate::common::{Outcome, Server, Skip, eventually, is_root, need_containers, rootfs};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+crate::tests![
+    the_table_follows_what_happens,
+    the_originals_rows_become_containers,
+    without_a_database_at_the_start_there_are_files,
+    a_database_that_is_stopped_loses_nothing,
+    a_database_that_is_cut_off_holds_nobody_up,
+    killed_three_times_under_load,
+    several_servers_share_a_database,
+    what_json_can_hold_the_table_can,
+    a_password_is_not_told,
+];
+
+/// What each database is a copy of. Made once: it takes seconds.
+static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
+
+/// At the end of all tests.
+pub fn clean_up() {
+    if let Some(dir) = TEMPLATE.get() {
+        fs::remove_dir_all(dir.path()).ok();
+    }
+}
+
+const PASSWORD: &str = "open sesame";
+
+/// Where PostgreSQL's programs are.
+fn programs() -> Result<PathBuf, Skip> {
+    let installed = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut dirs: Vec<_> = installed.map(|entry| entry.path().join("bin")).collect();
+    dirs.sort();
+    dirs.extend(std::env::split_paths(
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ));
+    let found = dirs
+        .into_iter()
+        .rev()
+        .find(|dir| dir.join("initdb").exists() && dir.join("postgres").exists());
+    found.ok_or(Skip(
+        "needs PostgreSQL: install the package postgresql".into(),
+    ))
+}
+
+/// PostgreSQL refuses to run as root.
+fn unprivileged(command: &mut Command) -> &mut Command {
+    match is_root() {
+        true => command.uid(65534).gid(65534).current_dir("/"),
+        false => command.current_dir("/"),
+    }
+}
+
+/// A database server of a test's own.
+struct Database {
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Database {
+    fn start() -> Result<Database, Skip> {
+        let bin = programs()?;
+        let template = TEMPLATE.get_or_init(|| {
+            let dir = private_dir();
+            let password = dir.path().join("password");
+            fs::write(&password, PASSWORD).unwrap();
+            let mut init = Command::new(bin.join("initdb"));
+            init.args([
+                "-U",
+                "minirun",
+                "-A",
+                "scram-sha-256",
+                "-E",
+                "UTF8",
+                "--no-sync",
+                "--no-locale",
+                "--pwfile",
+            ]);
+            init.arg(&password).arg("-D").arg(dir.path().join("data"));
+            let made = unprivileged(&mut init).output().unwrap();
+            assert!(
+                made.status.success(),
+                "{}",
+                String::from_utf8_lossy(&made.stderr)
+            );
+            dir
+        });
+        let dir = private_dir();
+        let mut copy = Command::new("cp");
+        copy.arg("-a")
+            .arg(template.path().join("data"))
+            .arg(dir.path());
+        assert!(unprivileged(&mut copy).status().unwrap().success());
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut database = Database {
+            dir,
+            port,
+            child: None,
+        };
+        database.begin();
+        database.sql_in("postgres", "CREATE DATABASE minirun");
+        Ok(database)
+    }
+
+    fn begin(&mut self) {
+        let data = self.dir.path().join("data");
+        let mut postgres = Command::new(programs().ok().unwrap().join("postgres"));
+        postgres
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"]);
+        postgres
+            .arg(self.dir.path())
+            .args(["-c", "fsync=off", "-c", "shared_buffers=16MB"]);
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .unwrap();
+        postgres
+            .stderr(log.try_clone().unwrap())
+            .stdout(log)
+            .stdin(Stdio::null());
+        self.child = Some(unprivileged(&mut postgres).spawn().unwrap());
+        eventually("the database answers", || {
+            self.try_sql("postgres", "SELECT 1").ok()
+        });
+    }
+
+    /// Ends it by a signal: INT is a fast shutdown, KILL is a crash of all of it.
+    fn end(&mut self, signal: Signal) {
+        let mut child = self.child.take().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        let workers =
+            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        kill(pid, signal).unwrap();
+        if signal == Signal::SIGKILL {
+            for worker in workers.split_whitespace() {
+                kill(Pid::from_raw(worker.parse().unwrap()), signal).ok();
+            }
+        }
+        child.wait().unwrap();
+    }
+
+    fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
+        let mut psql = Command::new("psql");
+        psql.args([
+            "-X",
+            "-At",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "minirun",
+            "-d",
+            database,
+            "-p",
+        ]);
+        psql.arg(self.port.to_string()).args(["-c", sql]);
+        psql.env("PGPASSWORD", PASSWORD)
+            .env("PGCONNECT_TIMEOUT", "5")
+            .stdin(Stdio::null());
+        let output = psql.output().unwrap();
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout)
+                .unwrap()
+                .trim_end()
+                .to_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    fn sql_in(&self, database: &str, sql: &str) -> String {
+        self.try_sql(database, sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        self.sql_in("minirun", sql)
+    }
+
+    /// The variables of the original, for this port.
+    fn variables(port: u16) -> Vec<(String, String)> {
+        let port = port.to_string();
+        let variables = [
+            ("DB_HOST", "127.0.0.1"),
+            ("DB_PORT", &port),
+            ("DB_USER", "minirun"),
+            ("DB_PASSWORD", PASSWORD),
+            ("DB_NAME", "minirun"),
+        ];
+        variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec()
+    }
+
+    fn server(&self) -> Server {
+        server_at(self.port)
+    }
+
+    /// Waits until the table says so.
+    fn says(&self, sql: &str, wanted: &str) {
+        let mut last = String::new();
+        eventually(&format!("{sql}: {wanted}"), || {
+            last = self.sql(sql);
+            (last == wanted).then_some(())
+        });
+    }
+}
+
+fn server_at(port: u16) -> Server {
+    let variables = Database::variables(port);
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    Server::with(&[], &variables)
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some(child) = &self.child {
+            kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).ok();
+        }
+        if let Some(mut child) = self.child.take() {
+            child.wait().ok();
+        }
+    }
+}
+
+fn private_dir() -> TempDir {
+    let dir = tempfile::Builder::new()
+        .prefix("minirun-api-db-")
+        .tempdir()
+        .unwrap();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(dir.path(), Some(65534), Some(65534)).unwrap();
+    }
+    dir
+}
+
+/// Every name with its status and exit code, as the table, the API and the command line have them.
+fn all_agree(server: &Server, database: &Database) {
+    let mut seen = [String::new(), String::new(), String::new()];
+    let deadline = Instant::now() + crate::common::PATIENCE;
+    while Instant::now() < deadline {
+        let line = |record: &Value| {
+            let code = record["run"]["exit_code"]
+                .as_u64()
+                .map(|code| code.to_string());
+            format!(
+                "{}|{}|{}",
+                record["name"].as_str().unwrap(),
+                record["status"].as_str().unwrap(),
+                code.unwrap_or_default()
+            )
+        };
+        let lines = |list: Value| {
+            list.as_array()
+                .unwrap()
+                .iter()
+                .map(line)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let by_hand = server.minirun(&["list", "--format", "json"]).ok();
+        seen = [
+            database
+                .sql("SELECT name, status, exit_code FROM containers ORDER BY name COLLATE \"C\""),
+            lines(server.get("/containers?limit=1000").data()),
+            lines(serde_json::from_str(&by_hand).unwrap()),
+        ];
+        if seen[0] == seen[1] && seen[1] == seen[2] {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[1], seen[2]);
+}
+
+fn the_table_follows_what_happens() -> Outcome {
+    need_containers()?;
+    let database = Database::start()?;
+    let server = database.server();
+    assert_eq!(server.get("/health").data()["storage"], "postgresql");
+    let columns = database
+        .sql("SELECT column_name FROM information_schema.columns WHERE table_name = 'containers'");
+    for column in [
+        "id",
+        "name",
+        "rootfs",
+        "command",
+        "status",
+        "created_at",
+        "updated_at",
+    ] {
+        assert!(
+            columns.lines().any(|known| known == column),
+            "{column}: {columns}"
+        );
+    }
+    server.create("web", "sleep 100");
+    assert_eq!(
+        database.sql("SELECT name, status FROM containers"),
+        "web|created"
+    );
+    let refused = database.try_sql("minirun", "UPDATE containers SET status = 'asleep'");
+    assert!(refused.unwrap_err().contains("containers_status_check"));
+    let before = database.sql("SELECT updated_at FROM containers");
+    server.post("/containers/web/start", &json!({})).data();
+    assert_eq!(
+        database.sql("SELECT name, status FROM containers"),
+        "web|running"
+    );
+    assert_ne!(database.sql("SELECT updated_at FROM containers"), before);
+    if is_root() {
+        server.post("/containers/web/pause", &json!({})).data();
+        assert_eq!(database.sql("SELECT status FROM containers"), "paused");
+        server.post("/containers/web/resume", &json!({})).data();
+    }
+    server
+        .post("/containers/web/rename", &json!({"new_name": "site"}))
+        .data();
+    assert_eq!(
+        database.sql("SELECT name, status FROM containers"),
+        "site|running"
+    );
+    // What others do.
+    server
+        .minirun(&[
+            "create",
+            "db",
+            "--rootfs",
+            rootfs().to_str().unwrap(),
+            "--memory=max",
+            "--cpus=max",
+            "--",
+            "sh",
+            "-c",
+            "exit 7",
+        ])
+        .ok();
+    database.says("SELECT count(*) FROM containers", "2");
+    server.minirun(&["start", "-d", "db"]).ok();
+    database.says(
+        "SELECT status, exit_code FROM containers WHERE name = 'db'",
+        "stopped|7",
+    );
+    server.minirun(&["stop", "-t", "0", "site"]).ok();
+    database.says(
+        "SELECT status, exit_code FROM containers WHERE name = 'site'",
+        "stopped|137",
+    );
+    all_agree(&server, &database);
+    let record = database.sql("SELECT record FROM containers WHERE name = 'site'");
+    let mut record: Value = serde_json::from_str(&record).unwrap();
+    let stored: Value = serde_json::from_str(
+        &fs::read_to_string(server.home().join("containers/site.json")).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(record.take(), stored);
+    server.minirun(&["delete", "db"]).ok();
+    database.says("SELECT name FROM containers", "site");
+    server.delete("/containers/site").data();
+    assert_eq!(database.sql("SELECT count(*) FROM containers"), "0");
+    // The pool: never more than 25.
+    std::thread::scope(|scope| {
+        for client in 0..40 {
+            let server = &server;
+            scope.spawn(move || server.create(&format!("c{client}"), "true"));
+        }
+    });
+    let connections: u32 = database
+        .sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'minirun-api'")
+        .parse()
+        .unwrap();
+    assert!((1..=25).contains(&connections), "{connections}");
+    all_agree(&server, &database);
+    Ok(())
+}
+
+/// As the original makes it.
+const ORIGINALS: &str = "CREATE TABLE containers (
+    id SERIAL PRIMARY KEY, name VARCHAR(255) UNIQUE NOT NULL, rootfs TEXT NOT NULL, command TEXT NOT NULL,
+    status VARCHAR(50) NOT NULL DEFAULT 'created' CHECK (status IN ('created', 'running', 'stopped', 'failed')),
+    created_at TIMESTAMP WITH TIME ZONE DEFAULT CURRENT_TIMESTAMP,
+    updated_at TIMESTAMP WITH TIME ZONE DEFAULT CURRENT_TIMESTAMP)";
+
+fn the_originals_rows_become_containers() -> Outcome {
+    need_containers()?;
+    let database = Database::start()?;
+    database.sql(ORIGINALS);
+    let root = rootfs().display();
+    database.sql(&format!("INSERT INTO containers (name, rootfs, command, status) VALUES ('old', '{root}', 'exit 6', 'running')"));
+    database.sql("INSERT INTO containers (name, rootfs, command) VALUES ('bad', '/nonexistent', 'x'), ('../x', '/', 'x')");
+    let server = database.server();
+    let list = server.get("/containers").data();
+    assert_eq!(
+        (
+            list.as_array().unwrap().len(),
+            &list[0]["name"],
+            &list[0]["status"]
+        ),
+        (1, &json!("old"), &json!("created"))
+    );
+    assert_eq!(list[0], server.info("old"));
+    server.post("/containers/old/start", &json!({})).data();
+    assert_eq!(server.get("/containers/old/wait").data()["exit_code"], 6);
+    let refused = database
+        .sql("SELECT name FROM containers WHERE refused IS NOT NULL AND store IS NULL ORDER BY id");
+    assert_eq!(refused, "bad\n../x");
+    // While it runs, too: by name, before anybody has listed it.
+    database.sql(&format!(
+        "INSERT INTO containers (name, rootfs, command) VALUES ('new', '{root}', 'true')"
+    ));
+    assert_eq!(server.get("/containers/new").data()["command"], "true");
+    database.sql(&format!(
+        "INSERT INTO containers (name, rootfs, command) VALUES ('newer', '{root}', 'true')"
+    ));
+    assert_eq!(
+        server.get("/containers").data().as_array().unwrap().len(),
+        3
+    );
+    assert_eq!(server.minirun(&["list", "-q"]).ok(), "new\nnewer\nold\n");
+    Ok(())
+}
+
+fn without_a_database_at_the_start_there_are_files() -> Outcome {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let began = Instant::now();
+    let server = server_at(port);
+    assert!(began.elapsed() < Duration::from_secs(15));
+    assert!(
+        server.log().contains("THE DATABASE CANNOT BE USED"),
+        "{}",
+        server.log()
+    );
+    let health = server.get("/health").data();
+    assert_eq!(
+        (&health["status"], &health["storage"]),
+        (&json!("ok"), &json!("json"))
+    );
+    server.create("web", "true");
+    Ok(())
+}
+
+fn a_database_that_is_stopped_loses_nothing() -> Outcome {
+    need_containers()?;
+    let mut database = Database::start()?;
+    let server = database.server();
+    server.run("web", "sleep 100");
+    server.run("brief", "sleep 10; exit 9");
+    server.create("gone", "true");
+    server.create("kept", "true");
+    database.end(Signal::SIGINT);
+    // What needs it is refused, and not half done.
+    let body = json!({"name": "new", "rootfs": rootfs()});
+    let began = Instant::now();
+    let refused = server.post("/containers", &body);
+    assert!(
+        refused.error(503).contains("nothing was changed"),
+        "{refused:?}"
+    );
+    assert!(refused.header("retry-after").is_some());
+    assert!(!server.home().join("containers/new.json").exists());
+    server.delete("/containers/kept").error(503);
+    server
+        .post("/containers/kept/rename", &json!({"new_name": "other"}))
+        .error(503);
+    server
+        .request("PATCH", "/containers/kept", Some(&json!({"memory": "64M"})))
+        .error(503);
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    // What runs here does not need it.
+    assert_eq!(
+        server.get("/containers").data().as_array().unwrap().len(),
+        4
+    );
+    assert_eq!(server.get("/containers/kept").data()["status"], "created");
+    server.get("/containers/nobody").error(404);
+    let health = server.get("/health").data();
+    assert!(
+        health["status"] == "degraded" && health["trouble"].is_string(),
+        "{health}"
+    );
+    assert!(
+        server
+            .get("/metrics")
+            .text
+            .contains("minirun_api_store_up{storage=\"postgresql\"} 0")
+    );
+    server.post("/containers/kept/start", &json!({})).data();
+    server
+        .post("/containers/web/stop", &json!({"time": 0}))
+        .data();
+    assert_eq!(
+        server
+            .post("/containers/brief/exec", &json!({"args": ["true"]}))
+            .data()["exit_code"],
+        0
+    );
+    // Nor does the command line.
+    server.minirun(&["delete", "gone"]).ok();
+    server
+        .minirun(&["create", "by-hand", "--rootfs", rootfs().to_str().unwrap()])
+        .ok();
+    server.get("/containers/brief/wait").data();
+    database.begin();
+    eventually("it is back", || {
+        (server.get("/health").data()["status"] == "ok").then_some(())
+    });
+    all_agree(&server, &database);
+    assert_eq!(
+        database.sql("SELECT name, exit_code FROM containers WHERE name IN ('brief', 'gone')"),
+        "brief|9"
+    );
+    server.post("/containers", &body).data();
+    assert_eq!(
+        database.sql("SELECT name FROM containers WHERE name = 'new'"),
+        "new"
+    );
+    Ok(())
+}
+
+/// Between a server and its database: passes on, swallows, or cuts.
+struct Wire {
+    port: u16,
+    state: Arc<AtomicU8>,
+}
+
+const PASS: u8 = 0;
+const SWALLOW: u8 = 1;
+const CUT: u8 = 2;
+
+impl Wire {
+    fn to(port: u16) -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wire = Wire {
+            port: listener.local_addr().unwrap().port(),
+            state: Arc::new(AtomicU8::new(PASS)),
+        };
+        let state = Arc::clone(&wire.state);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { continue };
+                if state.load(Ordering::Relaxed) == CUT {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
+                    continue;
+                };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let state = Arc::clone(&state);
+                    std::thread::spawn(move || {
+                        from.set_read_timeout(Some(Duration::from_millis(50)))
+                            .unwrap();
+                        let mut buffer = [0; 4096];
+                        loop {
+                            if state.load(Ordering::Relaxed) == CUT {
+                                break;
+                            }
+                            match from.read(&mut buffer) {
+                                Ok(0) => break,
+                                Ok(_) if state.load(Ordering::Relaxed) == SWALLOW => {}
+                                Ok(length) => {
+                                    if to.write_all(&buffer[..length]).is_err() {
+                                        break;
+                                    }
+                                }
+                                Err(error)
+                                    if matches!(
+                                        error.kind(),
+                                        std::io::ErrorKind::WouldBlock
+                                            | std::io::ErrorKind::TimedOut
+                                    ) => {}
+                                Err(_) => break,
+                            }
+                        }
+                        from.shutdown(std::net::Shutdown::Both).ok();
+                        to.shutdown(std::net::Shutdown::Both).ok();
+                    });
+                }
+            }
+        });
+        wire
+    }
+
+    fn set(&self, state: u8) {
+        self.state.store(state, Ordering::Relaxed);
+    }
+}
+
+fn a_database_that_is_cut_off_holds_nobody_up() -> Outcome {
+    need_containers()?;
+    let database = Database::start()?;
+    let wire = Wire::to(database.port);
+    let server = server_at(wire.port);
+    server.create("web", "sleep 100");
+    let body = json!({"name": "new", "rootfs": rootfs()});
+    for state in [CUT, SWALLOW] {
+        wire.set(state);
+        let began = Instant::now();
+        server.post("/containers", &body).error(503);
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{state}: {:?}",
+            began.elapsed()
+        );
+        assert!(!server.home().join("containers/new.json").exists());
+        // It is known to be away by now: nobody waits any more.
+        let began = Instant::now();
+        server.post("/containers", &body).error(503);
+        server.get("/containers/web").data();
+        server.get("/containers").data();
+        server.get("/containers/nobody").error(404);
+        server.post("/containers/web/start", &json!({})).data();
+        server
+            .post("/containers/web/stop", &json!({"time": 0}))
+            .data();
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{state}: {:?}",
+            began.elapsed()
+        );
+        wire.set(PASS);
+        let wait = "it is back";
+        eventually(wait, || {
+            (server.get("/health").data()["status"] == "ok").then_some(())
+        });
+        all_agree(&server, &database);
+        server.post("/containers", &body).data();
+        server.delete("/containers/new").data();
+    }
+    all_agree(&server, &database);
+    Ok(())
+}
+
+/// A bounded load: what was acknowledged is there in the end, and what was refused was refused for a reason.
+fn killed_three_times_under_load() -> Outcome {
+    need_containers()?;
+    let mut database = Database::start()?;
+    let server = database.server();
+    let rounds: usize = std::env::var("MINIRUN_API_LOAD")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(150);
+    let (done, refused, odd) = (
+        AtomicU64::new(0),
+        AtomicU64::new(0),
+        std::sync::Mutex::new(Vec::new()),
+    );
+    let expected = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|client| {
+                let (server, done, refused, odd, expected) = (&server, &done, &refused, &odd, &expected);
+                scope.spawn(move || {
+                    let note = |what: &str, status: u16, allowed: &[u16]| {
+                        done.fetch_add(1, Ordering::Relaxed);
+                        match status {
+                            503 => drop(refused.fetch_add(1, Ordering::Relaxed)),
+                            status if allowed.contains(&status) => {}
+                            status => odd.lock().unwrap().push(format!("{what}: {status}")),
+                        }
+                    };
+                    for round in 0..rounds {
+                        let name = format!("c{client}-{round}");
+                        let body = json!({"name": name, "rootfs": rootfs(), "args": ["true"], "memory": "max", "cpus": "max"});
+                        let made = server.post("/containers", &body).status;
+                        note("create", made, &[201]);
+                        note("list", server.get("/containers?limit=10").status, &[200]);
+                        let path = format!("/containers/{name}");
+                        let there = server.get(&path).status;
+                        note("show", there, if made == 201 { &[200] } else { &[404] });
+                        if made != 201 {
+                            continue;
+                        }
+                        if round % 5 == 0 {
+                            note("start", server.post(&format!("{path}/start"), &json!({})).status, &[200]);
+                            note("wait", server.get(&format!("{path}/wait")).status, &[200]);
+                        }
+                        let deleted = match round % 2 {
+                            0 => server.delete(&path).status,
+                            _ => 0,
+                        };
+                        if deleted != 0 {
+                            note("delete", deleted, &[200]);
+                        }
+                        if deleted != 200 {
+                            expected.lock().unwrap().push(name);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(1500));
+            database.end(Signal::SIGKILL);
+            std::thread::sleep(Duration::from_millis(1000));
+            database.begin();
+        }
+        for client in clients {
+            client.join().unwrap();
+        }
+    });
+    let (done, refused) = (done.into_inner(), refused.into_inner());
+    println!(
+        "{done} requests, of them {refused} refused with 503, while the database was killed three times"
+    );
+    assert_eq!(odd.into_inner().unwrap(), [""; 0]);
+    eventually("it is back", || {
+        (server.get("/health").data()["status"] == "ok").then_some(())
+    });
+    all_agree(&server, &database);
+    let mut expected = expected.into_inner().unwrap();
+    expected.sort();
+    let names = database.sql("SELECT name FROM containers ORDER BY name COLLATE \"C\"");
+    assert_eq!(names.lines().collect::<Vec<_>>(), expected);
+    let by_hand = server.minirun(&["list", "-q"]).ok();
+    assert_eq!(by_hand.lines().collect::<Vec<_>>(), expected);
+    Ok(())
+}
+
+fn several_servers_share_a_database() -> Outcome {
+    need_containers()?;
+    let database = Database::start()?;
+    let (one, two) = (database.server(), database.server());
+    let body = json!({"name": "web", "rootfs": rootfs(), "command": "exit 3", "env": ["A=1"], "memory": "64M"});
+    one.post("/containers", &body).data();
+    two.post("/containers", &body).data();
+    one.create("only-one", "true");
+    assert_eq!(database.sql("SELECT count(*) FROM containers"), "3");
+    assert_eq!(two.get("/containers").data().as_array().unwrap().len(), 1);
+    two.get("/containers/only-one").error(404);
+    two.delete("/containers/web").data();
+    assert_eq!(one.get("/containers").data().as_array().unwrap().len(), 2);
+    // The host of the first one is lost, with its store; its containers are not.
+    let store = fs::read_to_string(one.home().join("store-id")).unwrap();
+    drop(one);
+    let adopt = |args: &[&str]| {
+        let mut command = two.command();
+        command
+            .arg("adopt")
+            .args(args)
+            .envs(Database::variables(database.port));
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(adopt(&[]), format!("{} 2\n", store.trim()));
+    assert_eq!(adopt(&[store.trim()]), "adopted 2 containers\n");
+    let web = two.get("/containers/web").data();
+    assert_eq!(
+        (
+            &web["config"]["env"],
+            &web["config"]["limits"]["memory"],
+            &web["status"]
+        ),
+        (&json!(["A=1"]), &json!(64 << 20), &json!("created"))
+    );
+    all_agree(&two, &database);
+    Ok(())
+}
+
+/// Records are files: the command line, or a person, can put anything into them.
+fn what_json_can_hold_the_table_can() -> Outcome {
+    let database = Database::start()?;
+    let server = database.server();
+    let record = json!({
+        "name": "odd", "rootfs": rootfs(), "command": "a\u{0}b \u{e000} \u{10fffd} '\"\\", "status": "created",
+        "created_at": "yesterday", "colour": {"of": "t\u{0}a"},
+    });
+    fs::write(
+        server.home().join("containers/odd.json"),
+        record.to_string(),
+    )
+    .unwrap();
+    database.says("SELECT count(*) FROM containers WHERE name = 'odd'", "1");
+    let stored = database.sql("SELECT record FROM containers");
+    let stored: Value = serde_json::from_str(&stored).unwrap();
+    assert_eq!(
+        (&stored["command"], &stored["colour"]),
+        (&record["command"], &record["colour"])
+    );
+    Ok(())
+}
+
+fn a_password_is_not_told() -> Outcome {
+    let database = Database::start()?;
+    let server = database.server();
+    server.create("web", "true");
+    drop(database);
+    let refused = server.post("/containers", &json!({"name": "x", "rootfs": rootfs()}));
+    refused.error(503);
+    for text in [
+        server.log(),
+        refused.text,
+        server.get("/health").text,
+        server.get("/metrics").text,
+    ] {
+        assert!(!text.contains(PASSWORD), "{text}");
+    }
+    let mut bad = server.command();
+    bad.args(["--http", "127.0.0.1:0"])
+        .env("DATABASE_URL", format!("mysql://me:{PASSWORD}@h/x"));
+    let output = bad.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("DATABASE_URL") && !said.contains(PASSWORD),
+        "{said}"
+    );
+    Ok(())
+}

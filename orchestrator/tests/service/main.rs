@@ -1,0 +1,32 @@
+//! `minirun-api` as its clients see it: a real server, real containers, the command line beside it, and the kernel.
+
+mod access;
+mod common;
+mod containers;
+mod database;
+mod faults;
+mod life;
+mod truth;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let trials: Vec<Trial> = [
+        containers::all(),
+        life::all(),
+        truth::all(),
+        database::all(),
+        access::all(),
+        faults::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let conclusion = libtest_mimic::run(&args, trials);
+    common::clean_up();
+    database::clean_up();
+    common::report_skipped();
+    conclusion.exit_code()
+}
