@@ -7,6 +7,7 @@
 //! | [`launch`] | from a plan to a running container: clone3, the steps of the child, exec | 5, the runtime |
 //! | [`explain`] | what a launch really did, call by call | 5 |
 //! | [`namespace`] | which of the kernel's tables a container has copies of | 2, namespaces |
+//! | [`nsfs`] | which of them a process is in, and what they hang from | 2 |
 //! | [`rootfs`] | what a root filesystem is; making one and checking one | 3, the root filesystem |
 //! | [`inside`] | paths inside a root filesystem, which must not lead out of it | 3 |
 //! | [`volume`] | directories of the host that a container sees | 3 |
@@ -47,6 +48,7 @@ pub mod log;
 pub mod monitor;
 pub mod name;
 pub mod namespace;
+pub mod nsfs;
 pub mod options;
 pub mod pause;
 pub mod process;
