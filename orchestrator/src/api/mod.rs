@@ -131,7 +131,7 @@ pub fn router(app: Arc<App>) -> Router {
     app.document.set(text).ok();
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs")
         .config(utoipa_swagger_ui::Config::new(["/openapi.json"]));
-    let router = router.merge(docs);
+    let router = router.merge(docs).merge(crate::web::router());
     let cors = cors(&app.guard);
     // The last layer is the first that a request meets.
     router
@@ -143,6 +143,7 @@ pub fn router(app: Arc<App>) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(app.limits.body))
+        .layer(middleware::from_fn(crate::web::welcome))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             guard::authenticate,
