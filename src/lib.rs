@@ -7,6 +7,7 @@
 //! | [`launch`] | from a plan to a running container: clone3, the steps of the child, exec | [5.1] |
 //! | [`explain`] | what a launch really did, call by call | [5.1] |
 //! | [`namespace`] | which of the kernel's tables a container has copies of | [2.1] |
+//! | [`nsfs`] | which of them a process is in, and what they hang from | [2.1] |
 //! | [`rootfs`] | what a root filesystem is; making one and checking one | [3.5] |
 //! | [`inside`] | paths inside a root filesystem, which must not lead out of it | [3.5] |
 //! | [`volume`] | directories of the host that a container sees | [3.5] |
@@ -67,6 +68,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod name;
 pub mod namespace;
+pub mod nsfs;
 pub mod options;
 pub mod pause;
 pub mod process;

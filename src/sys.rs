@@ -471,3 +471,17 @@ pub fn random() -> u64 {
     unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
     u64::from_ne_bytes(bytes)
 }
+
+/// ioctl_ns(2), `NS_GET_USERNS`: the user namespace that owns a namespace. EPERM if it is none of ours nor below.
+pub fn namespace_owner(namespace: BorrowedFd) -> nix::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    // SAFETY: takes no argument; returns a new descriptor, which nobody else owns.
+    owned(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) }.into())
+}
+
+/// ioctl_ns(2), `NS_GET_PARENT`: the namespace around a pid or user namespace. EPERM if it is none of ours nor below.
+pub fn namespace_parent(namespace: BorrowedFd) -> nix::Result<OwnedFd> {
+    const NS_GET_PARENT: libc::Ioctl = 0xb702;
+    // SAFETY: takes no argument; returns a new descriptor, which nobody else owns.
+    owned(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) }.into())
+}

@@ -20,6 +20,7 @@ mod index;
 mod server;
 mod store;
 mod tls;
+mod web;
 
 use anyhow::{Context, Result, bail};
 use api::{App, Guard};

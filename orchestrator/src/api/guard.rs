@@ -178,7 +178,9 @@ async fn admitted(app: &App, request: Request, next: Next) -> Result<Response, F
 
 /// What anybody may ask for.
 fn is_public(path: &str) -> bool {
-    matches!(path, "/" | "/health" | "/openapi.json" | "/docs") || path.starts_with("/docs/")
+    matches!(path, "/" | "/health" | "/openapi.json" | "/docs")
+        || path.starts_with("/docs/")
+        || crate::web::is_public(path)
 }
 
 /// Sees who asks, and that he may. Handlers find him among the request's extensions.

@@ -7,6 +7,7 @@
 //! | `exec.rs` | another program in a container |
 //! | `streams.rs` | logs and events, also as they come |
 //! | `usage.rs` | processes, and what they use |
+//! | `namespaces.rs` | which namespaces they share |
 //! | `metrics.rs` | the same for Prometheus, and what the server did |
 //! | `about.rs` | the server itself |
 //! | `guard.rs` | what every request goes through |
@@ -17,6 +18,7 @@ mod containers;
 mod exec;
 mod guard;
 mod metrics;
+mod namespaces;
 mod schema;
 mod streams;
 mod usage;
@@ -109,6 +111,7 @@ fn paths() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(usage::top))
         .routes(routes!(usage::stats))
         .routes(routes!(usage::stats_of_all))
+        .routes(routes!(namespaces::namespaces))
         .routes(routes!(streams::logs))
         .routes(routes!(streams::events))
         .routes(routes!(metrics::metrics))
@@ -128,7 +131,7 @@ pub fn router(app: Arc<App>) -> Router {
     app.document.set(text).ok();
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs")
         .config(utoipa_swagger_ui::Config::new(["/openapi.json"]));
-    let router = router.merge(docs);
+    let router = router.merge(docs).merge(crate::web::router());
     let cors = cors(&app.guard);
     // The last layer is the first that a request meets.
     router
@@ -140,6 +143,7 @@ pub fn router(app: Arc<App>) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(app.limits.body))
+        .layer(middleware::from_fn(crate::web::welcome))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             guard::authenticate,
