@@ -1,7 +1,7 @@
 //! `lab`: exercises about Linux containers, marked by looking at the kernel.
 //!
 //! Read it in this order: [`catalog`] is what an exercise is, [`mark`] is a check from its beginning to its end,
-//! [`package`] builds the learner's program, [`sandbox`] is the small host that it runs on, [`bench`] brings these two
+//! [`package`] builds the learner's program, [`sandbox`] is the small host that it runs on, [`mod@bench`] brings these two
 //! together, and [`checks`] has what is looked at for each lab. [`workspace`] and [`progress`] are the learner's
 //! directory, `commands` is a file for each command.
 

@@ -250,19 +250,16 @@ record after {name}
         )?;
     }
     run.no_mount_leaked()?;
-    let record = || -> Value {
-        let file = seen_by(run.outside(), format!("{HOME}/home/containers/{name}.json"));
-        serde_json::from_str(&fs::read_to_string(file).unwrap_or_default()).unwrap_or_default()
-    };
-    expect(
-        record()["status"] == "running",
-        "status",
-        format!(
-            "while it runs the record has status: {}",
-            record()["status"]
-        ),
-        "running",
-    )?;
+    // The command may be faster than the record.
+    let file = seen_by(run.outside(), format!("{HOME}/home/containers/{name}.json"));
+    let read = || fs::read_to_string(&file).unwrap_or_default();
+    let record = || serde_json::from_str::<Value>(&read()).unwrap_or_default();
+    let running = run.wait_for(SOON, |_| (record()["status"] == "running").then_some(()))?;
+    let observed = format!(
+        "while it runs the record has status: {}",
+        record()["status"]
+    );
+    expect(running.is_some(), "status", observed, "running")?;
 
     // Not a new file: its owner would be nobody whom this filesystem knows.
     let mut go = File::options()
