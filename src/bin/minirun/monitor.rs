@@ -29,8 +29,8 @@ collector of its node_exporter reads. Curves begin with what a directory holds a
 Examples:
   minirun monitor -c                                 until Ctrl-C or q
   minirun monitor --format json | jq .host.load
-  minirun monitor -c --interval 60 --format csv --save /var/log/minirun >/dev/null
-  minirun monitor -q -c --interval 15 --format prometheus --save /var/lib/prometheus/node-exporter")]
+  minirun monitor -c --interval 60 --format csv --save readings >/dev/null
+  minirun monitor -q -c --interval 15 --format prometheus --save .     in node_exporter's directory")]
 pub struct Args {
     /// Again and again, until Ctrl-C
     #[arg(short, long)]
