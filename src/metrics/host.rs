@@ -139,9 +139,12 @@ fn meminfo_bytes(meminfo: &str, key: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// All of the host's memory, in bytes.
+/// All of the host's memory, in bytes: the same number from sysinfo(2), by sysconf(3), for each start asks, and the
+/// kernel takes its time to write /proc/meminfo.
 pub fn memory_total() -> Option<u64> {
-    meminfo_bytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
+    let ask = |what| sysconf(what).ok().flatten();
+    let bytes = ask(SysconfVar::_PHYS_PAGES)?.checked_mul(ask(SysconfVar::PAGE_SIZE)?)?;
+    u64::try_from(bytes).ok()
 }
 
 impl CpuTimes {
