@@ -69,11 +69,18 @@ pub fn is_root() -> bool {
 
 /// Skips a test that needs another program on this host.
 pub fn need_program(name: &str) -> Outcome {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    match std::env::split_paths(&path).any(|dir| dir.join(name).is_file()) {
-        true => Ok(()),
-        false => Err(Skip(format!("needs the program `{name}`: install it"))),
+    match find_program(name) {
+        Some(_) => Ok(()),
+        None => Err(Skip(format!("needs the program `{name}`: install it"))),
     }
+}
+
+/// Where a program is: in PATH, or where `scripts/setup test` puts what it does not install.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin");
+    let mut dirs = std::env::split_paths(&path).chain([tools]);
+    dirs.find_map(|dir| Some(dir.join(name)).filter(|program| program.is_file()))
 }
 
 /// Skips a test where no container can be started.

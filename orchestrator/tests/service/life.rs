@@ -378,7 +378,8 @@ fn prometheus_can_read_the_metrics() -> Outcome {
         );
     }
     crate::common::need_program("promtool")?;
-    let mut check = std::process::Command::new("promtool");
+    let promtool = crate::common::find_program("promtool").unwrap();
+    let mut check = std::process::Command::new(promtool);
     check
         .args(["check", "metrics"])
         .stdin(std::process::Stdio::piped());
