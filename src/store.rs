@@ -409,7 +409,8 @@ fn read_file(path: &Path) -> io::Result<String> {
         let why = "it is no file, or larger than any record";
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
-    let mut text = String::new();
+    // Room for all of it and a byte to see its end by: two reads, not one for each time that a string grows.
+    let mut text = String::with_capacity(meta.len() as usize + 1);
     file.take(MAX_RECORD).read_to_string(&mut text)?;
     Ok(text)
 }
