@@ -12,6 +12,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -38,6 +39,10 @@ pub struct Guard {
     pub requests: Semaphore,
     /// At most so many clients that follow something.
     pub streams: Arc<Semaphore>,
+    /// What the ids of requests begin with, so that those of two runs of the server differ.
+    run: u32,
+    /// How many have been given.
+    ids: AtomicU64,
 }
 
 impl Guard {
@@ -60,6 +65,26 @@ impl Guard {
             rate_of_loopback: rate.is_some(),
             requests: Semaphore::new(requests),
             streams: Arc::new(Semaphore::new(streams)),
+            run: minirun::sys::random() as u32,
+            ids: AtomicU64::new(0),
+        }
+    }
+
+    /// The id of a request: the client's own, if it looks like one.
+    fn request_id(&self, headers: &HeaderMap) -> String {
+        let given = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+        let plain = |id: &&str| {
+            let fits = (1..=64).contains(&id.len());
+            fits && id
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        match given.filter(plain) {
+            Some(id) => id.to_owned(),
+            None => {
+                let number = self.ids.fetch_add(1, Ordering::Relaxed);
+                format!("{:08x}-{number}", self.run)
+            }
         }
     }
 
@@ -144,7 +169,7 @@ async fn admitted(app: &App, request: Request, next: Next) -> Result<Response, F
     }
     let secure = peer.is_some_and(|peer| peer.secure);
     let name = host(request.headers(), request.uri());
-    if !app.auth.is_required() && !app.guard.is_ours(name) {
+    if !app.guard.is_ours(name) && !app.auth.is_required() {
         let foreign = format!("this server is not called {name:?}");
         let hint = "start it with --host-name, or with authentication";
         return Err(Failure::new(StatusCode::FORBIDDEN, foreign).hint(hint));
@@ -216,7 +241,7 @@ struct Caller(Arc<str>);
 /// Gives each request an id, counts it, and tells of it. Neither queries nor bodies nor headers are told.
 pub async fn tell(State(app): Shared, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let id = request_id(request.headers());
+    let id = app.guard.request_id(request.headers());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let peer = request.extensions().get::<Peer>().copied();
@@ -240,21 +265,6 @@ pub async fn tell(State(app): Shared, request: Request, next: Next) -> Response 
         response.headers_mut().insert("x-request-id", value);
     }
     response
-}
-
-/// The client's own, if it looks like one.
-fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get("x-request-id").and_then(|id| id.to_str().ok());
-    let plain = |id: &&str| {
-        let fits = (1..=64).contains(&id.len());
-        fits && id
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    match given.filter(plain) {
-        Some(id) => id.to_owned(),
-        None => format!("{:016x}", minirun::sys::random()),
-    }
 }
 
 #[cfg(test)]
@@ -316,6 +326,24 @@ mod tests {
         assert!(!listed.is_foreign(&from("https://a.example"), "x", true));
         assert!(listed.is_foreign(&from("https://b.example"), "x", true));
         assert!(!guard(&["*"], &[], None).is_foreign(&from("null"), "x", true));
+    }
+
+    #[test]
+    fn each_request_has_an_id() {
+        let guard = guard(&[], &[], None);
+        let id = |given: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(given) = given {
+                headers.insert("x-request-id", given.parse().unwrap());
+            }
+            guard.request_id(&headers)
+        };
+        assert_eq!(id(Some("trace-7_a.b")), "trace-7_a.b");
+        assert_ne!(id(None), id(None));
+        let long = "a".repeat(65);
+        for forged in ["", "a b", "a\tlevel=error", &long] {
+            assert_ne!(id(Some(forged)), forged);
+        }
     }
 
     #[test]
