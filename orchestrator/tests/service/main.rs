@@ -6,6 +6,8 @@ mod containers;
 mod database;
 mod faults;
 mod life;
+mod load;
+mod postgres;
 mod truth;
 
 use libtest_mimic::{Arguments, Trial};
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         life::all(),
         truth::all(),
         database::all(),
+        load::all(),
         access::all(),
         faults::all(),
     ]
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
     .collect();
     let conclusion = libtest_mimic::run(&args, trials);
     common::clean_up();
-    database::clean_up();
+    postgres::clean_up();
     common::report_skipped();
     conclusion.exit_code()
 }
