@@ -267,19 +267,12 @@ pub fn all_agree(server: &Server, database: &Database) {
                 code.unwrap_or_default()
             )
         };
-        let lines = |list: Value| {
-            list.as_array()
-                .unwrap()
-                .iter()
-                .map(line)
-                .collect::<Vec<_>>()
-                .join("\n")
-        };
+        let lines = |list: Vec<Value>| list.iter().map(line).collect::<Vec<_>>().join("\n");
         let by_hand = server.minirun(&["list", "--format", "json"]).ok();
         seen = [
             database
                 .sql("SELECT name, status, exit_code FROM containers ORDER BY name COLLATE \"C\""),
-            lines(server.get("/containers?limit=1000").data()),
+            lines(all_pages(server)),
             lines(serde_json::from_str(&by_hand).unwrap()),
         ];
         if seen[0] == seen[1] && seen[1] == seen[2] {
@@ -289,6 +282,21 @@ pub fn all_agree(server: &Server, database: &Database) {
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[1], seen[2]);
+}
+
+/// All containers, as a client gets them that follows `Link`.
+fn all_pages(server: &Server) -> Vec<Value> {
+    let mut all = Vec::new();
+    let mut path = "/containers?limit=1000".to_owned();
+    loop {
+        let page = server.get(&path);
+        all.extend(page.data().as_array().unwrap().iter().cloned());
+        let Some(link) = page.header("link") else {
+            return all;
+        };
+        let next = link.strip_prefix('<').and_then(|link| link.split_once('>'));
+        path = next.expect("a link").0.to_owned();
+    }
 }
 
 /// Between a server and its database: passes on, swallows, or cuts.
