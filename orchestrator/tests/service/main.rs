@@ -6,6 +6,7 @@ mod containers;
 mod database;
 mod faults;
 mod life;
+mod postgres;
 mod truth;
 
 use libtest_mimic::{Arguments, Trial};
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     .collect();
     let conclusion = libtest_mimic::run(&args, trials);
     common::clean_up();
-    database::clean_up();
+    postgres::clean_up();
     common::report_skipped();
     conclusion.exit_code()
 }
