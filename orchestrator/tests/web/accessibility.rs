@@ -9,6 +9,7 @@ crate::tests![
     everything_can_be_done_with_the_keyboard,
     everything_has_a_name_and_can_be_read,
     it_fits_on_a_phone,
+    letters_can_be_twice_as_large,
 ];
 
 fn everything_can_be_done_with_the_keyboard() -> Outcome {
@@ -38,6 +39,9 @@ fn everything_can_be_done_with_the_keyboard() -> Outcome {
         browser.run(&format!("return {focus}")),
         json!("To the content")
     );
+    // It goes there, and nowhere else.
+    browser.press("Enter");
+    browser.until("document.activeElement.id === 'list-title'");
     go_to("first");
     browser.press("ArrowDown");
     browser.press("Enter");
@@ -50,7 +54,7 @@ fn everything_can_be_done_with_the_keyboard() -> Outcome {
     // The button that was pressed cannot be pressed again, and the focus is not lost for it.
     browser.until("document.activeElement.dataset.verb === 'stop'");
     browser.picture("keyboard-focus");
-    go_to("Delete");
+    go_to("delete");
     browser.press("Enter");
     browser.until(
         "document.querySelector('dialog').open && document.activeElement.textContent === 'Cancel'",
@@ -58,7 +62,7 @@ fn everything_can_be_done_with_the_keyboard() -> Outcome {
     browser.picture("delete");
     browser.press("Escape");
     browser.until(
-        "!document.querySelector('dialog') && document.activeElement.textContent === 'Delete'",
+        "!document.querySelector('dialog') && document.activeElement.dataset.verb === 'delete'",
     );
     assert_eq!(server.info("second")["status"], "running");
     browser.press("Enter");
@@ -107,6 +111,13 @@ fn everything_has_a_name_and_can_be_read() -> Outcome {
     server.post("/containers/failed/start", &json!({}));
     let browser = open(&server, "");
     let reduce = ("prefers-reduced-motion", "reduce");
+    // A button that is pointed at can be read as well.
+    for scheme in ["light", "dark"] {
+        browser.prefer(&[("prefers-color-scheme", scheme), reduce]);
+        browser.point_at("#new");
+        browser.until("document.querySelector('#new:hover')");
+        assert_eq!(browser.run(TOO_FAINT), json!([]), "pointed at, {scheme}");
+    }
     for (hash, ready) in [
         ("#/", "document.querySelectorAll('#list li').length === 5"),
         (
@@ -117,7 +128,7 @@ fn everything_has_a_name_and_can_be_read() -> Outcome {
         ("#/namespaces", "document.querySelector('.tree .leaf')"),
         (
             "#/containers/missing",
-            "document.querySelector('main .empty')",
+            "document.querySelector('main .always')",
         ),
     ] {
         browser.run(&format!("location.hash = '{hash}'"));
@@ -235,6 +246,53 @@ fn it_fits_on_a_phone() -> Outcome {
         browser.until("document.querySelector('dialog').open");
         fits();
         browser.picture(&format!("phone-{width}-new"));
+        browser.press("Escape");
+    }
+    nothing_is_wrong(&browser, &[]);
+    Ok(())
+}
+
+fn letters_can_be_twice_as_large() -> Outcome {
+    need_chromium()?;
+    need_containers()?;
+    let server = Server::start();
+    server.run("box", "echo out; exec sleep 1000");
+    let browser = open(&server, "");
+    // By the zoom of the browser, which makes the page half as wide; and by the size of letters alone.
+    for (how, width, letters) in [("zoom", 640, "100%"), ("letters", 1280, "200%")] {
+        browser.resize(width, 500);
+        browser.run(&format!(
+            "document.documentElement.style.fontSize = '{letters}'"
+        ));
+        for (hash, ready) in [
+            ("#/", "document.querySelector('#list li').checkVisibility()"),
+            (
+                "#/containers/box",
+                "document.querySelector('.shares li') && document.querySelector('.processes tbody tr')",
+            ),
+            ("#/namespaces", "document.querySelector('.tree .leaf')"),
+        ] {
+            browser.run(&format!("location.hash = '{hash}'"));
+            browser.until(ready);
+            let wide = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
+            assert!(wide[0].as_u64() <= wide[1].as_u64(), "{how} {hash}: {wide}");
+            browser.picture(&format!(
+                "{how}-200{}",
+                hash.trim_matches('#').replace('/', "-")
+            ));
+        }
+        browser.click("#new");
+        browser.click("dialog summary");
+        // Whoever goes through the form sees where he is: nothing lies over what has the focus.
+        for _ in 0..30 {
+            browser.press("Tab");
+            let seen = "const one = document.activeElement; if (!one.closest('dialog')) return true;
+                const box = one.getBoundingClientRect();
+                const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+                return one === top || one.contains(top) || `${one.outerHTML} is behind ${top?.outerHTML}`";
+            assert_eq!(browser.run(seen), json!(true), "{how}");
+        }
+        browser.picture(&format!("{how}-200-new"));
         browser.press("Escape");
     }
     nothing_is_wrong(&browser, &[]);

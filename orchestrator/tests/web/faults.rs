@@ -1,13 +1,17 @@
 //! A server that is away, or says no.
 
-use crate::browser::need_chromium;
-use crate::common::{Outcome, Server};
-use crate::page::{nothing_is_wrong, open};
+use crate::browser::{Browser, need_chromium};
+use crate::common::{Outcome, Server, need_containers, rootfs};
+use crate::page::{nothing_is_wrong, open, row};
+use crate::postgres::{Database, server_at};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 crate::tests![
     who_has_a_role_can_do_what_it_allows,
+    over_https_with_a_certificate_of_ones_own,
     a_server_that_goes_away_and_comes_back_is_found_again,
+    a_database_that_is_away_is_said_in_clear_words,
     where_there_is_no_room_for_a_stream_the_page_looks_again,
 ];
 
@@ -53,10 +57,78 @@ fn who_has_a_role_can_do_what_it_allows() -> Outcome {
     browser.fill("[name=token]", &operator);
     browser.press("Enter");
     browser.until_text("main .badge", "created");
-    browser.click("main button.danger");
+    browser.click("[data-verb=delete]");
     browser.click("dialog button.danger");
     browser.until("document.querySelectorAll('#list li').length === 1");
     nothing_is_wrong(&browser, &["401", "403", "404"]);
+    Ok(())
+}
+
+fn over_https_with_a_certificate_of_ones_own() -> Outcome {
+    need_chromium()?;
+    need_containers()?;
+    let mut server = Server::start();
+    let made = server.command().arg("certificates").output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    server.kill();
+    server.begin();
+    server.create("box", "echo over a secure line; exec sleep 1000");
+    let url = server.secure_url.clone().unwrap();
+    assert!(url.starts_with("https:"), "{url}");
+    let browser = Browser::open(&format!("{url}/web/#/containers/box"));
+    browser.click("[data-verb=start]");
+    // An answer, and each of the three streams: events, statistics, the log.
+    browser.until_text("main .badge", "running");
+    browser.until_text(".log", "over a secure line");
+    browser.until(
+        "document.querySelector('.curve.memory').getAttribute('aria-label').includes('limit')",
+    );
+    server.create("second", "true");
+    browser.until_text("#list", "second");
+    // All of them on one connection, so that no tab waits for another.
+    let protocols = browser.run(
+        "return [...new Set(performance.getEntriesByType('resource').map((entry) => entry.nextHopProtocol))]",
+    );
+    assert_eq!(protocols, json!(["h2"]));
+    nothing_is_wrong(&browser, &[]);
+    Ok(())
+}
+
+fn a_database_that_is_away_is_said_in_clear_words() -> Outcome {
+    need_chromium()?;
+    need_containers()?;
+    let mut database = Database::start()?;
+    let server = server_at(database.port);
+    server.run("box", "exec sleep 1000");
+    let browser = open(&server, "");
+    browser.until_text("#health-text", "postgresql store");
+    database.end(Signal::SIGINT);
+    // What needs it is refused, where it was asked for.
+    browser.click("#new");
+    browser.fill("dialog [name=name]", "new");
+    browser.click("dialog summary");
+    browser.fill("dialog [name=rootfs]", rootfs().to_str().unwrap());
+    browser.click("dialog .primary");
+    browser.until_text("dialog .complaint", "nothing was changed");
+    browser.until_text("#health-text", "the database is away");
+    browser.until_text("#trouble", "nothing can be created");
+    browser.picture("database-away");
+    // What is filled in stays, and the rest goes on.
+    assert_eq!(server.get("/containers/new").status, 404);
+    browser.press("Escape");
+    browser.click(&row("box"));
+    browser.click("[data-verb=stop]");
+    browser.until_text("main .badge", "stopped");
+    browser.click("[data-verb=delete]");
+    browser.click("dialog button.danger");
+    browser.until_text("dialog .complaint", "the database cannot be used now");
+    // It comes back.
+    database.begin();
+    browser.until_text("#health-text", "postgresql store");
+    browser.until("!document.querySelector('#trouble').checkVisibility()");
+    browser.click("dialog button.danger");
+    browser.until_text("#count", "There is no container yet.");
+    nothing_is_wrong(&browser, &["503", "404"]);
     Ok(())
 }
 
@@ -68,6 +140,7 @@ fn a_server_that_goes_away_and_comes_back_is_found_again() -> Outcome {
     browser.until_text("main .badge", "created");
     server.kill();
     browser.until_text("#health-text", "the server cannot be reached");
+    browser.until_text("#trouble", "may be out of date");
     browser.click("[data-verb=start]");
     browser.until_text(".toast.failed", "the server cannot be reached");
     browser.picture("server-gone");
@@ -81,6 +154,7 @@ fn a_server_that_goes_away_and_comes_back_is_found_again() -> Outcome {
     command.args(["--http", address, "--https", "off"]);
     let mut again = command.stderr(std::process::Stdio::null()).spawn().unwrap();
     browser.until_text("#health-text", "json store");
+    browser.until("!document.querySelector('#trouble').checkVisibility()");
     server.create("after", "true");
     browser.until_text("#list", "after");
     again.kill().unwrap();

@@ -10,9 +10,13 @@ mod common;
 mod container;
 mod faults;
 mod files;
+mod form;
 mod list;
 mod namespaces;
 mod page;
+#[allow(dead_code)] // the same
+#[path = "../service/postgres.rs"]
+mod postgres;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -25,6 +29,7 @@ fn main() -> ExitCode {
         files::all(),
         list::all(),
         actions::all(),
+        form::all(),
         container::all(),
         namespaces::all(),
         accessibility::all(),
@@ -35,6 +40,7 @@ fn main() -> ExitCode {
     .collect();
     let conclusion = libtest_mimic::run(&args, trials);
     common::clean_up();
+    postgres::clean_up();
     common::report_skipped();
     conclusion.exit_code()
 }
