@@ -1,13 +1,15 @@
 //! Whoever reads the page, and with what: keyboard, screen reader, phone, large letters, a dark room.
 
 use crate::browser::{Browser, need_chromium};
-use crate::common::{Outcome, Server, eventually, need_containers, rootfs};
+use crate::common::{Outcome, Server, Skip, eventually, need_containers, rootfs};
 use crate::page::{nothing_is_wrong, open, row};
 use serde_json::json;
+use std::fs;
 
 crate::tests![
     everything_can_be_done_with_the_keyboard,
     everything_has_a_name_and_can_be_read,
+    axe_finds_nothing,
     it_fits_on_a_phone,
     letters_can_be_twice_as_large,
 ];
@@ -204,6 +206,77 @@ fn nameless(browser: &Browser) -> Vec<String> {
     }
     assert!(count > 5, "{tree}");
     nameless
+}
+
+/// What axe-core, which knows the rules of WCAG 2.2 and good practice, has against the page.
+fn axe(browser: &Browser, source: &str) -> Vec<String> {
+    browser.run(source);
+    browser.run("window.found = null; axe.run(document, { resultTypes: ['violations'] }).then((all) => { window.found = all.violations.map((one) => one.id + ': ' + one.nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | ')) }, (error) => { window.found = [String(error)] })");
+    serde_json::from_value(browser.until("window.found")).unwrap()
+}
+
+fn axe_finds_nothing() -> Outcome {
+    need_chromium()?;
+    need_containers()?;
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../target/tools/axe/axe.min.js"
+    );
+    let Ok(source) = fs::read_to_string(path) else {
+        return Err(Skip("needs axe-core: scripts/setup test fetches it".into()));
+    };
+    let server = Server::start();
+    server.create("created", "true");
+    server.run("box", "echo out; echo err >&2; exec sleep 1000");
+    let browser = open(&server, "#/containers/box");
+    browser.until_text(".log", "err");
+    browser.fill("main [name=command]", "echo ran; exit 1");
+    browser.press("Enter");
+    browser.until_text(".run", "exit code 1");
+    browser.click("main form summary");
+    for scheme in ["light", "dark"] {
+        browser.prefer(&[
+            ("prefers-color-scheme", scheme),
+            ("prefers-reduced-motion", "reduce"),
+        ]);
+        for (hash, ready) in [
+            ("#/containers/box", "document.querySelector('.shares li')"),
+            ("#/", "document.querySelector('#prune').checkVisibility()"),
+            ("#/namespaces", "document.querySelector('.tree .leaf')"),
+            (
+                "#/containers/missing",
+                "document.querySelector('main .always')",
+            ),
+        ] {
+            browser.run(&format!("location.hash = '{hash}'"));
+            browser.until(ready);
+            assert_eq!(
+                axe(&browser, &source),
+                Vec::<String>::new(),
+                "{hash} {scheme}"
+            );
+        }
+        browser.run("location.hash = '#/containers/box'");
+        for button in [
+            "#new",
+            "[data-verb=kill]",
+            "[data-verb=limits]",
+            "[data-verb=delete]",
+        ] {
+            browser.click(button);
+            browser.until("document.querySelector('dialog').open");
+            browser.run("for (const folded of document.querySelectorAll('dialog details')) folded.open = true");
+            assert_eq!(
+                axe(&browser, &source),
+                Vec::<String>::new(),
+                "{button} {scheme}"
+            );
+            browser.press("Escape");
+            browser.until("!document.querySelector('dialog')");
+        }
+    }
+    nothing_is_wrong(&browser, &["404"]);
+    Ok(())
 }
 
 fn it_fits_on_a_phone() -> Outcome {
