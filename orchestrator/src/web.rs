@@ -45,6 +45,8 @@ static FILES: &[File] = files! {
     "/web/detail.js" "detail.js" JS,
     "/web/dialogs.js" "dialogs.js" JS,
     "/web/dom.js" "dom.js" JS,
+    "/web/exec.js" "exec.js" JS,
+    "/web/form.js" "form.js" JS,
     "/web/list.js" "list.js" JS,
     "/web/log.js" "log.js" JS,
     "/web/main.js" "main.js" JS,

@@ -25,7 +25,7 @@ export class Curve {
     this.now = h("strong", {}, "–");
     this.rest = h("span", {}, "");
     this.picture = svg("svg", { class: `curve ${kind}`, role: "img", height: HEIGHT, width: "100%" });
-    this.element = h("figure", { class: "panel" }, h("figcaption", {}, h("h3", {}, name), h("p", {}, this.now, this.rest)), this.picture);
+    this.element = h("figure", { class: "panel" }, h("figcaption", {}, h("h2", {}, name), h("p", {}, this.now, this.rest)), this.picture);
     this.observer = new ResizeObserver(() => this.#draw());
     this.observer.observe(this.picture);
   }

@@ -3,25 +3,29 @@
 import { arrange, badge, bytes, duration, h, percent, plain, say, when } from "./dom.js";
 import { call, of } from "./api.js";
 import { Curve } from "./curve.js";
+import { kill, relimit, remove, rename } from "./dialogs.js";
+import { Exec } from "./exec.js";
 import { Log } from "./log.js";
 import { shares } from "./namespaces.js";
 
-/** The actions: what they are called, in which states they make sense, what is sent. */
+/** What is done at once: what it is called, in which states it makes sense, what is sent. */
 const ACTIONS = [
   ["Start", "start", ["created", "stopped", "failed"]],
   ["Stop", "stop", ["running", "paused", "restarting"]],
   ["Restart", "restart", ["running", "paused"]],
   ["Pause", "pause", ["running"]],
   ["Resume", "resume", ["paused"]],
-  ["Kill", "kill", ["running", "paused"]],
 ];
+
+/** What takes what back. */
+const BACK = { start: "stop", stop: "start", pause: "resume", resume: "pause" };
 
 export class Detail {
   #processes = new Map();
   #began = undefined;
 
-  /** `act` does something to it, `remove` asks whether to delete it. */
-  constructor(name, act, remove) {
+  /** `act` does something to it at once, `done` says what a dialog did, and where to go then. */
+  constructor(name, act, done) {
     this.name = name;
     this.title = h("h1", { tabindex: -1 }, name);
     this.state = h("span", { class: "badge" }, "…");
@@ -29,7 +33,14 @@ export class Detail {
       const button = h("button", { type: "button", "data-verb": verb, onclick: () => this.#act(button, act, verb) }, label);
       return { button, states };
     });
-    this.delete = h("button", { type: "button", class: "danger", onclick: () => remove(this.record) }, "Delete");
+    // What is asked first: with dots.
+    const asks = (label, verb, ask, kind) => h("button", { type: "button", "data-verb": verb, class: kind, onclick: ask }, `${label}…`);
+    this.buttons.push({ button: asks("Kill", "kill", () => kill(name, done)), states: ["running", "paused"] });
+    this.always = [
+      asks("Limits", "limits", () => relimit(this.record, done)),
+      asks("Rename", "rename", () => rename(name, (message, now) => done(message, `#/containers/${encodeURIComponent(now)}`))),
+      asks("Delete", "delete", () => remove(this.record, (message) => done(message, "#/")), "danger"),
+    ];
     this.warnings = h("div", { class: "warnings" });
     this.facts = h("dl", { class: "facts" });
     this.cpu = new Curve({ name: "CPU", kind: "cpu", format: percent, least: 10, base: 10 });
@@ -38,31 +49,35 @@ export class Detail {
     this.numbers = h("p", { class: "note" });
     this.rows = h("tbody");
     this.none = h("p", { class: "note", role: "status" });
-    this.table = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "processes-title" },
+    this.table = h("div", { class: "scroll", tabindex: 0, role: "group", "aria-labelledby": "processes-title" },
       h("table", { class: "processes" },
         h("thead", {}, h("tr", {}, ["Inside", "Outside", "User", "State", "Threads", "CPU time", "Memory", "Command"].map((text) => h("th", { scope: "col" }, text)))),
         this.rows));
     this.shares = h("ul", { class: "shares" });
-    this.sharing = h("section", { class: "panel", "aria-labelledby": "shares-title", hidden: true }, h("h3", { id: "shares-title" }, "Namespaces"), this.shares);
+    this.sharing = h("section", { class: "panel", "aria-labelledby": "shares-title", hidden: true }, h("h2", { id: "shares-title" }, "Namespaces"), this.shares);
     this.log = new Log(name);
+    this.exec = new Exec(name);
     this.element = h("article", { class: "page" },
       h("a", { class: "back", href: "#/" }, "‹ All containers"),
       h("header", { class: "head" }, this.title, this.state,
-        h("div", { class: "actions", role: "group", "aria-label": `What to do with ${name}` }, this.buttons.map(({ button }) => button), this.delete)),
+        h("div", { class: "actions", role: "group", "aria-label": `What to do with ${name}` },
+          this.buttons.map(({ button }) => button), h("span", { class: "space" }), this.always)),
       this.warnings,
       this.curves,
       this.numbers,
       h("section", { class: "panel", "aria-labelledby": "processes-title" },
-        h("h3", { id: "processes-title" }, "Processes"), this.none, this.table),
+        h("h2", { id: "processes-title" }, "Processes"), this.none, this.table),
       this.log.element,
+      this.exec.element,
       this.sharing,
-      h("section", { class: "panel", "aria-labelledby": "facts-title" }, h("h3", { id: "facts-title" }, "Record"), this.facts));
+      h("section", { class: "panel", "aria-labelledby": "facts-title" }, h("h2", { id: "facts-title" }, "Record"), this.facts));
     this.#enable();
   }
 
   /** It is shown no more. */
   end() {
     this.log.end();
+    this.exec.end();
     this.cpu.end();
     this.memory.end();
   }
@@ -72,8 +87,15 @@ export class Detail {
   }
 
   #enable() {
-    for (const { button, states } of this.buttons) button.disabled = this.busy || !states.includes(this.#condition);
-    this.delete.disabled = this.busy || !this.record;
+    const condition = this.#condition;
+    for (const { button, states } of this.buttons) button.disabled = this.busy || !states.includes(condition);
+    for (const button of this.always) button.disabled = this.busy || !this.record;
+    // One place for the two: the one or the other.
+    for (const { button } of this.buttons) {
+      if (button.dataset.verb === "pause") button.hidden = condition === "paused";
+      if (button.dataset.verb === "resume") button.hidden = condition !== "paused";
+    }
+    this.exec.allow(condition === "running");
   }
 
   async #act(button, act, verb) {
@@ -81,14 +103,16 @@ export class Detail {
     this.busy = true;
     this.#enable();
     button.setAttribute("aria-busy", "true");
-    await act("POST", of(this.name, `/${verb}`));
+    await act(of(this.name, `/${verb}`));
     await this.read();
     button.removeAttribute("aria-busy");
     this.busy = false;
     this.#enable();
     if (!focused || !this.element.isConnected || ![button, document.body].includes(document.activeElement)) return;
-    // The button that was pressed can perhaps not be pressed again: the keyboard goes on from one that can.
-    const next = [button, ...this.buttons.map((other) => other.button)].find((other) => !other.disabled);
+    // The button that was pressed can perhaps not be pressed again: the keyboard goes on from one that can, first from
+    // the one that takes it back.
+    const back = this.buttons.find((other) => other.button.dataset.verb === BACK[verb]);
+    const next = [button, back?.button, ...this.buttons.map((other) => other.button)].find((other) => other && !other.disabled && !other.hidden);
     (next ?? this.title).focus();
   }
 
@@ -108,7 +132,7 @@ export class Detail {
     this.record = null;
     this.end();
     const hint = error.hint ? `: ${error.hint}` : "";
-    this.element.replaceChildren(h("a", { class: "back always", href: "#/" }, "‹ All containers"), h("p", { class: "empty", role: "status" }, `${error.message}${hint}`));
+    this.element.replaceChildren(h("a", { class: "back always", href: "#/" }, "‹ All containers"), this.title, h("p", { role: "status" }, `${error.message}${hint}`));
   }
 
   #show(record) {
@@ -144,9 +168,10 @@ export class Detail {
       ["Finished", run.finished_at && when(run.finished_at)],
       ["Exit code", run.exit_code],
       ["Restarts", run.restarts],
-      ["Memory limit", limits.memory && bytes(limits.memory)],
-      ["Core limit", limits.cpus],
-      ["Process limit", limits.pids],
+      ["Memory limit", limits.memory ? bytes(limits.memory) : "no limit"],
+      ["Memory and swap", limits.memory_swap && (limits.memory_swap > Number.MAX_SAFE_INTEGER ? "no limit" : bytes(limits.memory_swap))],
+      ["Cores", limits.cpus ?? "no limit"],
+      ["Process limit", limits.pids ?? "no limit"],
       ["Network", config.network],
       ["Host name", config.hostname ?? record.name],
       ["User", config.user ?? "root"],
@@ -159,7 +184,8 @@ export class Detail {
     const text = JSON.stringify(facts);
     if (text === this.factsText) return;
     this.factsText = text;
-    this.facts.replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, plain(String(value))))));
+    const code = ["Command", "Environment", "Volumes"];
+    this.facts.replaceChildren(...facts.map(([name, value]) => h("div", { class: code.includes(name) ? "code" : null }, h("dt", {}, name), h("dd", {}, plain(String(value))))));
   }
 
   /** Shows what it used lately: `{points, last}`. */

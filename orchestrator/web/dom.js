@@ -8,7 +8,7 @@ function fill(element, properties, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -48,6 +48,13 @@ export function bytes(count) {
   return `${count < 10 && unit > 0 ? count.toFixed(1) : Math.round(count)} ${UNITS[unit]}`;
 }
 
+/** Bytes, as one would type them: `64M`, `1G`, `max`. */
+export function amount(count) {
+  if (count === null || count === undefined || count > Number.MAX_SAFE_INTEGER) return "max";
+  for (const [unit, size] of [["G", 2 ** 30], ["M", 2 ** 20], ["K", 2 ** 10]]) if (count % size === 0) return `${count / size}${unit}`;
+  return `${count}`;
+}
+
 /** Per cent of a core. */
 export const percent = (value) => (value === null || value === undefined ? "–" : `${value < 10 && value > 0 ? value.toFixed(1) : Math.round(value)} %`);
 
@@ -71,6 +78,9 @@ export const plural = (count, one, many) => `${count} ${count === 1 ? one : many
 /** What containers write may hold codes for a terminal, which mean nothing here. */
 export const plain = (text) =>
   text.replace(/\u001b\[[0-9;:?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)|\u001b[ -~]/g, "")
-    .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (code) => (code === "\r" ? "" : "\ufffd"))
+    .replace(/\r(?=\n|$)/g, "")
+    // The start of the line again, as for a bar that grows: nothing is hidden by what came after it.
+    .replace(/\r/g, "\u240d")
+    .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\ufffd")
     // Marks that turn the direction of the rest, and could make one text look like another.
     .replace(/[\u202a-\u202e\u2066-\u2069]/g, "\ufffd");

@@ -1,9 +1,11 @@
 // The list of containers: a page of the server's at a time, so that ten thousand are no burden.
 
-import { arrange, badge, bytes, h, percent, plural, say } from "./dom.js";
+import { arrange, badge, bytes, h, percent, plain, plural, say } from "./dom.js";
 import { call } from "./api.js";
 
 const PAGE = 100;
+/** So many the server sends at once, if it is asked to. */
+const MOST = 1000;
 
 export class List {
   #rows = new Map();
@@ -11,12 +13,14 @@ export class List {
   #asked = 0;
   records = [];
 
-  /** `changed` is called with the records whenever they have been read. */
-  constructor(changed, failed) {
-    Object.assign(this, { changed, failed });
+  constructor(failed) {
+    this.failed = failed;
     this.element = document.getElementById("list");
     this.count = document.getElementById("count");
     this.more = document.getElementById("more");
+    this.none = document.getElementById("none");
+    this.broken = document.getElementById("broken");
+    this.prune = document.getElementById("prune");
     this.prefix = document.getElementById("prefix");
     this.state = document.getElementById("state");
     document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
@@ -33,23 +37,27 @@ export class List {
     try {
       const records = [];
       let total = NaN;
+      let broken = [];
       let next = this.#path();
       while (next && records.length < this.#limit) {
         const page = await call("GET", next);
         records.push(...page.data);
         ({ total, next } = page);
+        broken = broken.concat(page.message.split("; ").slice(1));
       }
       if (asked !== this.#asked) return;
-      this.records = records;
-      this.#show(total, Boolean(next));
-      this.changed(records);
+      this.records = records.slice(0, this.#limit);
+      this.#show(total, Boolean(next) || records.length > this.#limit);
+      // Records that cannot be read are no containers, and should not just be missing.
+      this.broken.hidden = broken.length === 0;
+      say(this.broken, plain(broken.join("\n")));
     } catch (error) {
       this.failed(error);
     }
   }
 
   #path() {
-    const query = new URLSearchParams({ limit: PAGE });
+    const query = new URLSearchParams({ limit: Math.min(this.#limit, MOST) });
     if (this.prefix.value.trim()) query.set("prefix", this.prefix.value.trim());
     if (this.state.value) query.set("status", this.state.value);
     return `/containers?${query}`;
@@ -61,6 +69,8 @@ export class List {
     arrange(this.element, this.records.map((record) => this.#row(record).element));
     this.more.hidden = !more;
     const filtered = this.prefix.value.trim() || this.state.value;
+    this.prune.hidden = Boolean(filtered) || this.records.every((record) => ["running", "paused"].includes(record.status));
+    this.none.hidden = this.records.length > 0 || Boolean(filtered);
     if (this.records.length === 0) say(this.count, filtered ? "No container is like this." : "There is no container yet.");
     else if (more && total > this.records.length) say(this.count, `${this.records.length} of ${total} containers`);
     else say(this.count, plural(this.records.length, "container", "containers"));
@@ -78,7 +88,7 @@ export class List {
     }
     const fresh = badge(record);
     if (row.state.className !== fresh.className) { row.state.replaceWith(fresh); row.state = fresh; }
-    say(row.command, record.command);
+    say(row.command, plain(record.command));
     row.usage.hidden = !["running", "paused"].includes(record.status);
     return row;
   }
@@ -100,9 +110,9 @@ export class List {
     }
   }
 
-  /** Up and down go from one to the next. */
+  /** The arrows go from one to the next. */
   #walk(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     const links = [...this.element.querySelectorAll("a")];
     const next = links[links.indexOf(document.activeElement) + step];

@@ -3,12 +3,14 @@
 import { h, plain } from "./dom.js";
 import { follow, of } from "./api.js";
 
-/** So many lines stay in the page. */
+/** So many lines stay in the page, and so much text. */
 const MOST = 5000;
+const MOST_TEXT = 2_000_000;
 
 export class Log {
   #pending = [];
   #ended = true;
+  #size = 0;
   #stop = null;
 
   constructor(name) {
@@ -18,7 +20,7 @@ export class Log {
     this.follows = h("input", { type: "checkbox", checked: true, onchange: () => this.#bottom() });
     const wraps = h("input", { type: "checkbox", checked: true, onchange: (event) => this.lines.classList.toggle("long", !event.target.checked) });
     this.element = h("section", { class: "panel", "aria-labelledby": "log-title" },
-      h("div", { class: "panel-head" }, h("h3", { id: "log-title" }, "Log"), this.state,
+      h("div", { class: "panel-head" }, h("h2", { id: "log-title" }, "Log"), this.state,
         h("label", { class: "check" }, this.follows, "Follow"), h("label", { class: "check" }, wraps, "Wrap")),
       this.lines);
     // Whoever scrolls up wants to read; whoever scrolls down to the end wants to follow again.
@@ -34,7 +36,7 @@ export class Log {
     this.#ended = false;
     this.#stop = new AbortController();
     follow(of(this.name, "/logs?follow=true&tail=1000"), this.#stop.signal, {
-      begin: () => { this.#pending = []; this.lines.replaceChildren(); this.state.textContent = "following"; },
+      begin: () => { this.#pending = []; this.#size = 0; this.lines.replaceChildren(); this.state.textContent = "following"; },
       event: (line) => this.#add(line),
       end: () => { this.#ended = true; this.state.textContent = "it has ended"; },
       failure: (error) => {
@@ -66,7 +68,11 @@ export class Log {
       return h("div", { class: line.stream }, time, line.stream === "stderr" ? h("span", { class: "mark" }, "err") : null, h("span", {}, text));
     });
     this.lines.append(...rows);
-    while (this.lines.childElementCount > MOST) this.lines.firstElementChild.remove();
+    for (const row of rows) this.#size += row.lastChild.textContent.length;
+    while (this.lines.childElementCount > MOST || this.#size > MOST_TEXT) {
+      this.#size -= this.lines.firstElementChild.lastChild.textContent.length;
+      this.lines.firstElementChild.remove();
+    }
     this.#bottom();
   }
 

@@ -4,14 +4,14 @@
 // |---|---|
 // | api.js | requests and streams |
 // | list.js | the containers |
-// | detail.js | one of them, with curve.js and log.js |
+// | detail.js | one of them, with curve.js, log.js and exec.js |
 // | namespaces.js | the tree of namespaces |
-// | dialogs.js | what is asked first |
+// | dialogs.js | what is asked first, in forms of form.js |
 // | dom.js | elements |
 
 import { call, follow, of, onUnknown, sleep, token } from "./api.js";
 import { Detail } from "./detail.js";
-import { create, remove, sign } from "./dialogs.js";
+import { create, prune, sign } from "./dialogs.js";
 import { h, say } from "./dom.js";
 import { List } from "./list.js";
 import { Namespaces } from "./namespaces.js";
@@ -25,7 +25,7 @@ const usages = new Map();
 /** What is shown besides the list: a `Detail`, the `Namespaces`, or nothing. */
 let shown = null;
 
-const list = new List(() => {}, (error) => health(error));
+const list = new List((error) => unwell(error));
 
 // What is done, and what is said about it.
 
@@ -38,29 +38,34 @@ function toast(text, failed) {
   if (!failed) setTimeout(() => element.remove(), 6000);
 }
 
-async function act(method, path, body) {
+function sayNo(failure) {
+  if (failure.status !== 401) toast(failure.hint ? `${failure.message}: ${failure.hint}` : failure.message, true);
+}
+
+/** Does something at once. */
+async function act(path) {
   try {
-    const { message } = await call(method, path, body ?? (method === "POST" ? {} : undefined));
+    const { message } = await call("POST", path, {});
     toast(message, false);
-    return true;
   } catch (failure) {
-    if (failure.status !== 401) toast(failure.hint ? `${failure.message}: ${failure.hint}` : failure.message, true);
-    return false;
+    sayNo(failure);
   } finally {
     refresh();
   }
 }
 
-function ask(record) {
-  remove(record, async (path) => {
-    if (await act("DELETE", path)) location.hash = "#/";
-  });
+/** What a dialog did is said; then it goes there. */
+function done(message, where) {
+  toast(message, false);
+  if (where) location.hash = where;
+  refresh();
 }
 
+document.getElementById("prune").addEventListener("click", () => prune(done).catch(sayNo));
 document.getElementById("new").addEventListener("click", () => create(async (name, message, start) => {
   toast(message, false);
   location.hash = `#/containers/${encodeURIComponent(name)}`;
-  if (start) await act("POST", of(name, "/start"));
+  if (start) await act(of(name, "/start"));
   else refresh();
 }));
 
@@ -75,14 +80,16 @@ function route() {
     shown.read();
   } else if (page === "containers" && rest) {
     try { name = decodeURIComponent(rest); } catch { name = rest; }
-    shown = new Detail(name, act, ask);
+    shown = new Detail(name, act, done);
     shown.use(usages.get(name));
     const detail = shown;
     detail.read().then(() => { detail.use(usages.get(name)); detail.look(); });
   } else {
     shown = null;
   }
-  main.replaceChildren(shown?.element ?? h("p", { class: "empty" }, "Choose a container, or make a new one."));
+  main.replaceChildren(...(shown ? [shown.element] : []));
+  // What fills the page is what it is about.
+  document.getElementById("side").role = shown === null ? "main" : "complementary";
   frame.className = `frame ${shown === null ? "at-list" : name === null ? "at-page" : "at-detail"}`;
   document.title = `${name ?? (page === "namespaces" ? "namespaces" : "containers")} · minirun`;
   list.mark(name);
@@ -92,11 +99,19 @@ function route() {
   }
 }
 
+/** Where the reading begins. */
+const begin = () => (shown?.title ?? document.getElementById("list-title")).focus({ preventScroll: true });
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  begin();
+});
+
 window.addEventListener("hashchange", () => {
   const before = shown;
   route();
   if (shown !== before) window.scrollTo(0, 0);
-  (shown?.title ?? main).focus({ preventScroll: true });
+  begin();
 });
 
 // What keeps it true. Events come at once; what has none (a container that was paused by hand in its cgroup, another
@@ -112,19 +127,28 @@ function refresh() {
   }, 100);
 }
 
-function health(error) {
-  const element = document.getElementById("health");
-  element.classList.toggle("bad", Boolean(error));
-  if (error) say(document.getElementById("health-text"), error.message);
+/** How the server is, in a few words; what that means for the reader, if it is not well. */
+function health(words, meaning) {
+  document.getElementById("health").classList.toggle("bad", Boolean(meaning));
+  say(document.getElementById("health-text"), words);
+  const trouble = document.getElementById("trouble");
+  trouble.hidden = !meaning;
+  say(trouble, meaning ?? "");
+}
+
+function unwell(error) {
+  if (error.status === 401) return;
+  const meaning = error.status ? error.message : "What you see may be out of date. The page goes on trying, and will be up to date as soon as the server answers.";
+  health(error.status ? "the server is in trouble" : error.message, meaning);
 }
 
 async function askHealth() {
   try {
     const { data } = await call("GET", "/health");
-    document.getElementById("health").classList.toggle("bad", data.status !== "ok");
-    say(document.getElementById("health-text"), data.trouble ? `degraded: ${data.trouble}` : `${data.storage} store · version ${data.version}`);
+    if (!data.trouble) health(`${data.storage} store · version ${data.version}`);
+    else health("the database is away", `What runs goes on, and can be started and stopped; nothing can be created, renamed, changed or deleted until the database is back. (${data.trouble})`);
   } catch (error) {
-    health(error);
+    unwell(error);
   }
 }
 
@@ -149,7 +173,8 @@ function used(all) {
 
 /** Everything that goes on while the page is seen. A browser has only a few connections to a server: a tab that nobody sees gives its own back. */
 function live(signal) {
-  follow("/events?follow=true", signal, { begin: refresh, event: refresh, failure: (error) => { if (!error.status) health(error); } });
+  const again = () => { refresh(); askHealth(); };
+  follow("/events?follow=true", signal, { begin: again, event: refresh, failure: (error) => { if (!error.status) unwell(error); } });
   follow("/stats?stream=true", signal, { event: used });
   (async () => {
     for (let turn = 0; !signal.aborted; turn++) {

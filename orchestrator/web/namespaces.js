@@ -33,17 +33,18 @@ export function shares(namespaces, name) {
 
 export class Namespaces {
   constructor() {
+    this.title = h("h1", { tabindex: -1 }, "Namespaces");
     this.tree = h("ul", { class: "tree" });
     this.table = h("tbody");
     this.note = h("p", { class: "note", role: "status" });
     const kinds = Object.keys(WHAT).map((kind) => h("th", { scope: "col", title: WHAT[kind] }, kind));
     this.element = h("div", { class: "page" },
-      h("h1", {}, "Namespaces"),
+      this.title,
       h("p", {}, "What a process sees of the system is in namespaces. A container has some of its own and shares the others; who is in the same one sees the same."),
       this.note,
       h("section", { class: "panel", "aria-labelledby": "tree-title" }, h("h2", { id: "tree-title" }, "What belongs to what"), this.tree),
       h("section", { class: "panel", "aria-labelledby": "table-title" }, h("h2", { id: "table-title" }, "Who shares what"),
-        h("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "table-title" },
+        h("div", { class: "scroll", tabindex: 0, role: "group", "aria-labelledby": "table-title" },
           h("table", { class: "matrix" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "container"), kinds)), this.table))));
   }
 
@@ -71,17 +72,17 @@ export class Namespaces {
       const groups = Map.groupBy(owned(user), members);
       const sorted = [...groups.values()].sort((a, b) => rank(a[0]) - rank(b[0]));
       return h("li", {},
-        h("details", { open: true },
-          h("summary", {}, h("code", {}, `user:[${user.inode}]`), " ", who(user)),
-          h("ul", {},
-            sorted.map((group) => h("li", {},
-              h("details", { open: names.length <= 12 },
-                h("summary", {}, who(group[0]), " ", h("span", { class: "note" }, group.map((one) => one.kind).join(", "))),
-                h("ul", {}, group.map((one) => h("li", { class: "leaf" },
-                  h("code", {}, `${one.kind}:[${one.inode}]`),
-                  h("span", {}, WHAT[one.kind]),
-                  one.kind === "pid" && one.parent ? h("small", {}, `in pid:[${one.parent}]`) : null)))))),
-            users.filter((other) => other.parent === user.inode).map(branch))));
+        h("div", { class: "members" }, h("code", {}, `user:[${user.inode}]`), who(user)),
+        h("ul", {},
+          sorted.map((group) => h("li", {},
+            h("div", { class: "members" }, who(group[0])),
+            h("details", { open: names.length <= 12 },
+              h("summary", { class: "note" }, group.map((one) => one.kind).join(", ")),
+              h("ul", {}, group.map((one) => h("li", { class: "leaf" },
+                h("code", {}, `${one.kind}:[${one.inode}]`),
+                h("span", {}, WHAT[one.kind]),
+                one.kind === "pid" && one.parent ? h("small", {}, `in pid:[${one.parent}]`) : null)))))),
+          users.filter((other) => other.parent === user.inode).map(branch)));
     };
     this.tree.replaceChildren(...roots.map(branch));
     const row = (head, has) => h("tr", {}, h("th", { scope: "row" }, head), Object.keys(WHAT).map((kind) => {
@@ -100,8 +101,8 @@ const rank = (namespace) => (namespace.host ? (namespace.containers.length ? 0 :
 
 function who(namespace) {
   const names = namespace.containers;
-  if (!namespace.host && names.length === 0) return h("span", { class: "who" }, "nobody");
+  if (!namespace.host && names.length === 0) return [h("span", { class: "who" }, "nobody")];
   const shown = names.slice(0, 8).map((name) => h("span", { class: "who" }, link(name)));
   const rest = names.length > 8 ? h("span", { class: "note" }, `and ${names.length - 8} more`) : null;
-  return h("span", {}, namespace.host ? h("span", { class: "who host" }, "the host") : null, shown, rest);
+  return [namespace.host ? h("span", { class: "who host" }, "the host") : null, shown, rest];
 }

@@ -1,7 +1,9 @@
 //! Containers in PostgreSQL, and what happens when it is away.
 
+use crate::agree::all_agree;
 use crate::common::{Outcome, eventually, is_root, need_containers, rootfs};
-use crate::postgres::{CUT, Database, PASS, PASSWORD, SWALLOW, Wire, all_agree, server_at};
+use crate::postgres::{Database, PASSWORD, server_at};
+use crate::wire::{CUT, PASS, SWALLOW, Wire};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs;

@@ -1,7 +1,8 @@
 //! Many requests, during which the database is killed.
 
+use crate::agree::all_agree;
 use crate::common::{Outcome, Reply, Server, eventually, need_containers, rootfs};
-use crate::postgres::{Database, all_agree};
+use crate::postgres::Database;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::sync::Mutex;

@@ -1,6 +1,7 @@
 //! `minirun-api` as its clients see it: a real server, real containers, the command line beside it, and the kernel.
 
 mod access;
+mod agree;
 mod common;
 mod containers;
 mod database;
@@ -9,6 +10,7 @@ mod life;
 mod load;
 mod postgres;
 mod truth;
+mod wire;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;

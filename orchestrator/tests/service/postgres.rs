@@ -1,19 +1,15 @@
-//! A real PostgreSQL of a test's own, which it stops, kills, restarts and cuts off.
+//! A real PostgreSQL of a test's own, which it can stop, kill and restart.
 
 use crate::common::{Server, Skip, eventually, is_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// What each database is a copy of. Made once: it takes seconds.
@@ -59,6 +55,7 @@ fn unprivileged(command: &mut Command) -> &mut Command {
 /// A database server of a test's own.
 pub struct Database {
     dir: TempDir,
+    /// It listens there on the loopback.
     pub port: u16,
     child: Option<Child>,
 }
@@ -249,121 +246,4 @@ fn private_dir() -> TempDir {
         std::os::unix::fs::chown(dir.path(), Some(65534), Some(65534)).unwrap();
     }
     dir
-}
-
-/// Every name with its status and exit code, as the table, the API and the command line have them.
-pub fn all_agree(server: &Server, database: &Database) {
-    let mut seen = [String::new(), String::new(), String::new()];
-    let deadline = Instant::now() + crate::common::PATIENCE;
-    while Instant::now() < deadline {
-        let line = |record: &Value| {
-            let code = record["run"]["exit_code"]
-                .as_u64()
-                .map(|code| code.to_string());
-            format!(
-                "{}|{}|{}",
-                record["name"].as_str().unwrap(),
-                record["status"].as_str().unwrap(),
-                code.unwrap_or_default()
-            )
-        };
-        let lines = |list: Vec<Value>| list.iter().map(line).collect::<Vec<_>>().join("\n");
-        let by_hand = server.minirun(&["list", "--format", "json"]).ok();
-        seen = [
-            database
-                .sql("SELECT name, status, exit_code FROM containers ORDER BY name COLLATE \"C\""),
-            lines(all_pages(server)),
-            lines(serde_json::from_str(&by_hand).unwrap()),
-        ];
-        if seen[0] == seen[1] && seen[1] == seen[2] {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(seen[0], seen[1]);
-    assert_eq!(seen[1], seen[2]);
-}
-
-/// All containers, as a client gets them that follows `Link`.
-fn all_pages(server: &Server) -> Vec<Value> {
-    let mut all = Vec::new();
-    let mut path = "/containers?limit=1000".to_owned();
-    loop {
-        let page = server.get(&path);
-        all.extend(page.data().as_array().unwrap().iter().cloned());
-        let Some(link) = page.header("link") else {
-            return all;
-        };
-        let next = link.strip_prefix('<').and_then(|link| link.split_once('>'));
-        path = next.expect("a link").0.to_owned();
-    }
-}
-
-/// Between a server and its database: passes on, swallows, or cuts.
-pub struct Wire {
-    pub port: u16,
-    state: Arc<AtomicU8>,
-}
-
-pub const PASS: u8 = 0;
-pub const SWALLOW: u8 = 1;
-pub const CUT: u8 = 2;
-
-impl Wire {
-    pub fn to(port: u16) -> Wire {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Wire {
-            port: listener.local_addr().unwrap().port(),
-            state: Arc::new(AtomicU8::new(PASS)),
-        };
-        let state = Arc::clone(&wire.state);
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                let Ok(client) = client else { continue };
-                if state.load(Ordering::Relaxed) == CUT {
-                    continue;
-                }
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
-                    continue;
-                };
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let state = Arc::clone(&state);
-                    std::thread::spawn(move || {
-                        from.set_read_timeout(Some(Duration::from_millis(50)))
-                            .unwrap();
-                        let mut buffer = [0; 4096];
-                        loop {
-                            if state.load(Ordering::Relaxed) == CUT {
-                                break;
-                            }
-                            match from.read(&mut buffer) {
-                                Ok(0) => break,
-                                Ok(_) if state.load(Ordering::Relaxed) == SWALLOW => {}
-                                Ok(length) => {
-                                    if to.write_all(&buffer[..length]).is_err() {
-                                        break;
-                                    }
-                                }
-                                Err(error)
-                                    if matches!(
-                                        error.kind(),
-                                        std::io::ErrorKind::WouldBlock
-                                            | std::io::ErrorKind::TimedOut
-                                    ) => {}
-                                Err(_) => break,
-                            }
-                        }
-                        from.shutdown(std::net::Shutdown::Both).ok();
-                        to.shutdown(std::net::Shutdown::Both).ok();
-                    });
-                }
-            }
-        });
-        wire
-    }
-
-    pub fn set(&self, state: u8) {
-        self.state.store(state, Ordering::Relaxed);
-    }
 }

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+/// Nothing that is waited for takes longer in a browser, which is slower than all else on a busy machine.
+const WAIT: Duration = PATIENCE.saturating_mul(3);
+
 /// A browser with a profile of its own; both are gone after the test.
 pub struct Browser {
     runtime: Runtime,
@@ -105,6 +108,8 @@ impl Browser {
             .unwrap();
         let capabilities = json!({
             "goog:loggingPrefs": { "browser": "ALL" },
+            // A certificate that its owner made himself.
+            "acceptInsecureCerts": true,
             "goog:chromeOptions": {
                 "binary": "/usr/bin/chromium",
                 "args": [
@@ -159,7 +164,7 @@ impl Browser {
     #[track_caller]
     pub fn until(&self, expression: &str) -> Value {
         let script = format!("try {{ return {expression} }} catch (error) {{ return null }}");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT;
         loop {
             let value = self.run(&script);
             if !matches!(&value, Value::Null | Value::Bool(false)) && value != "" {
@@ -193,21 +198,65 @@ impl Browser {
         ));
     }
 
-    /// Clicks where a person would.
+    /// Clicks where a person would, as soon as it can be clicked.
     #[track_caller]
     pub fn click(&self, selector: &str) {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            self.until(&format!(
+                "!document.querySelector({}).disabled",
+                json!(selector)
+            ));
+            let element = self.wait(self.client.find(fantoccini::Locator::Css(selector)));
+            // Another one may be in its place by now, or lie over it.
+            match self.runtime.block_on(element.click()) {
+                Ok(()) => return,
+                Err(error) => assert!(Instant::now() < deadline, "{selector}: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Points at an element.
+    pub fn point_at(&self, selector: &str) {
+        let script = format!(
+            "const box = document.querySelector({}).getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]",
+            json!(selector)
+        );
+        let place = self.run(&script);
+        let moved = json!({ "type": "mouseMoved", "x": place[0], "y": place[1] });
+        self.cdp("Input.dispatchMouseEvent", moved);
+    }
+
+    /// Types into an element, after what is there.
+    #[track_caller]
+    pub fn fill(&self, selector: &str, text: &str) {
         self.until(&format!(
-            "!document.querySelector({}).disabled",
+            "document.querySelector({}).checkVisibility()",
             json!(selector)
         ));
         let element = self.wait(self.client.find(fantoccini::Locator::Css(selector)));
-        self.wait(element.click());
+        self.wait(element.send_keys(text));
     }
 
-    /// Types into an element.
-    pub fn fill(&self, selector: &str, text: &str) {
-        let element = self.wait(self.client.find(fantoccini::Locator::Css(selector)));
-        self.wait(element.send_keys(text));
+    /// Types into an element, instead of what is there.
+    #[track_caller]
+    pub fn refill(&self, selector: &str, text: &str) {
+        self.run(&format!(
+            "document.querySelector({}).value = ''",
+            json!(selector)
+        ));
+        self.fill(selector, text);
+    }
+
+    /// Chooses from a list.
+    pub fn choose(&self, selector: &str, text: &str) {
+        let script = format!(
+            "const select = document.querySelector({}); select.value = {}; select.dispatchEvent(new Event('change'))",
+            json!(selector),
+            json!(text)
+        );
+        self.run(&script);
     }
 
     /// Presses a key, whatever has the focus: `Tab`, `Enter`, `Escape`, `ArrowDown`.
