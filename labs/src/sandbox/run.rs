@@ -8,10 +8,10 @@ use crate::verdict::{Checked, Missing, Stop, fail};
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -55,6 +55,7 @@ pub struct Run {
     files: tempfile::TempDir,
     mounts: Vec<Mount>,
     deadline: Instant,
+    waits_for_ids: bool,
     ready: bool,
     orders: UnixStream,
 }
@@ -103,8 +104,12 @@ impl Run {
             mounts: Vec::new(),
             deadline: Instant::now() + Duration::from_secs(seconds),
             orders: ours,
+            waits_for_ids: false,
             ready: false,
         };
+        run.until(|run| run.waits_for_ids)?;
+        run.map_ids()?;
+        run.orders.write_all(b"\n")?;
         run.until(|run| run.ready && run.init.as_raw() > 0)?;
         if let Some(group) = group
             && !group.has(run.init)
@@ -116,6 +121,23 @@ impl Run {
         run.orders.write_all(b"\n")?;
         run.until(|run| run.started.contains_key(&run.main))?;
         Ok(run)
+    }
+
+    /// The sandbox's root is an ordinary user outside: we, or nobody if we are root. Who is not root has to give up
+    /// setgroups(2) for the sandbox and for all user namespaces below it, user_namespaces(7). Root need not, and does
+    /// not: then a program that makes a user namespace has to do so itself, as on the host.
+    fn map_ids(&self) -> Checked {
+        let (uid, gid) = sys::ordinary();
+        let write = |file: &str, text: &str| {
+            let written = fs::write(format!("/proc/{}/{file}", self.outside()), text);
+            let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            written.map_err(|error| cannot(file, errno(error)))
+        };
+        if !geteuid().is_root() {
+            write("setgroups", "deny")?;
+        }
+        write("gid_map", &format!("0 {gid} 1"))?;
+        write("uid_map", &format!("0 {uid} 1"))
     }
 
     fn until(&mut self, holds: impl Fn(&Run) -> bool) -> Checked {
@@ -132,6 +154,7 @@ impl Run {
         };
         match event {
             Event::Failed(what, errno) => return Err(cannot(&what, Errno::from_raw(errno))),
+            Event::NoIds => self.waits_for_ids = true,
             Event::Init(pid) => self.init = Pid::from_raw(pid),
             Event::Ready => self.ready = true,
             Event::Started(index, pid) => {
@@ -464,6 +487,7 @@ fn cannot(what: &str, errno: Errno) -> Stop {
     let lacking = what == "unshare"
         || what.starts_with("mount /proc")
         || what.contains("_map")
+        || what == "setuid"
         || what == "make mounts read-only";
     if !lacking
         || !matches!(
@@ -480,6 +504,9 @@ fn cannot(what: &str, errno: Errno) -> Stop {
     }
     let todo = match (what, errno) {
         (_, Errno::ENOSYS) => "Linux 5.12 or newer is needed",
+        ("setuid", _) => {
+            "you are root of a user namespace in which `nobody`, as whom programs run, does not exist: run it outside of it"
+        }
         ("unshare", Errno::ENOSPC) => "`sudo sysctl user.max_user_namespaces=10000` permits them",
         ("unshare", _) | (_, Errno::EACCES) => {
             "they are forbidden: `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian), \
