@@ -45,10 +45,7 @@ pub fn check(bench: &Bench) -> Checked {
     let over = format!("{most} processes at once, with a limit of {max}");
     expect(most as u64 <= max, "limit", over, format!("at most {max}"))?;
     if run.has_ended()?.is_none()
-        && let Some(shell) = run
-            .processes()
-            .iter()
-            .find(|process| process.argv.contains(&mark))
+        && let Some(shell) = run.find(&mark)?
     {
         run.signal(shell.pid, Signal::SIGKILL).ok();
     }
