@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// How long anything may take that an exercise does at once.
 pub const SOON: Duration = Duration::from_secs(5);
 
+/// How long it may take until a command runs: one with little CPU time needs seconds.
+const LONG: Duration = Duration::from_secs(15);
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -232,6 +235,10 @@ impl Run {
         let found = self.wait_for(SOON, |run| {
             look(run).map(Some).or(run.main_ended().map(|_| None))
         })?;
+        let others = self.processes();
+        let another = others
+            .iter()
+            .find(|process| !is_ours(process) && !process.is_zombie());
         match found.flatten() {
             Some(pid) => Ok(pid),
             None => match self.ended(self.main) {
@@ -239,6 +246,11 @@ impl Run {
                     "ended",
                     format!("{inside} has ended: {end}{}", self.said()),
                     "it still runs",
+                ),
+                None if another.is_some() => fail(
+                    "no-child",
+                    format!("{inside} has become another program: exec without fork"),
+                    "it goes on, and a child has become the command",
                 ),
                 None => Err(anyhow!("{inside} was not started: {}", self.error_output()).into()),
             },
@@ -267,7 +279,7 @@ impl Run {
                 !is_program && process.argv.iter().any(|arg| arg == argument)
             })
         };
-        let found = self.wait_for(SOON, |run| {
+        let found = self.wait_for(LONG, |run| {
             look(run).map(Some).or(run.main_ended().map(|_| None))
         })?;
         match found.flatten() {
@@ -392,14 +404,18 @@ impl Run {
         let left = |run: &Run| -> Vec<Process> {
             let processes = run.processes().into_iter();
             let ours = |process: &Process| process.argv.iter().any(|arg| companions.contains(arg));
-            let built_in = |process: &Process| process.argv.iter().any(|arg| arg == "sandbox");
             processes
-                .filter(|process| !process.is_zombie() && !ours(process) && !built_in(process))
+                .filter(|process| !process.is_zombie() && !ours(process) && !is_ours(process))
                 .collect()
         };
-        // What has been killed is still seen for a moment.
+        // What has been killed is still seen for a moment; and who gets a new parent while we look may be overlooked.
+        let again = Duration::from_millis(20);
         let gone = self.wait_for(Duration::from_millis(500), |run| {
-            left(run).is_empty().then_some(())
+            let none = left(run).is_empty() && {
+                std::thread::sleep(again);
+                left(run).is_empty()
+            };
+            none.then_some(())
         })?;
         if gone.is_none() {
             let names: Vec<_> = left(self)
@@ -467,6 +483,11 @@ impl Run {
             .into()),
         }
     }
+}
+
+/// The processes of the sandbox itself, in which the exercise's are.
+fn is_ours(process: &Process) -> bool {
+    process.argv == ["/proc/self/exe", "sandbox"]
 }
 
 impl Drop for Run {
