@@ -42,6 +42,9 @@ pub struct Question {
     pub question: String,
     /// A line for a shell in a sandbox, which prints the answer.
     pub command: String,
+    /// What a kernel may answer: for `dev check`, not for the learner.
+    #[serde(skip_serializing)]
+    pub answers: Vec<String>,
 }
 
 /// What to say about a finding.

@@ -173,7 +173,7 @@ fn findings(lab: &Lab, found: &mut Found) -> Result<()> {
         let tried = mutants.iter().any(|mutant| mutant.finding == *finding);
         found.count("findings that a mutant gets", tried);
         if !tried {
-            found.line(format!(
+            found.fault(format!(
                 "no mutant of {} gets the finding {finding}",
                 lab.dir
             ));
@@ -320,12 +320,13 @@ impl Trial<'_> {
 fn question(lab: &Lab, found: &mut Found) {
     match predict::ask(lab) {
         Ok(answer) => {
-            let one_line = answer.lines().count() == 1;
-            found.count("questions", one_line);
+            let known = lab.predict.answers.contains(&answer);
+            found.count("questions", known);
             found.line(format!("{}: the kernel answers {answer:?}", lab.dir));
-            if !one_line {
+            if !known {
+                let wanted = &lab.predict.answers;
                 found.fault(format!(
-                    "{}: the answer to its question is {answer:?}",
+                    "{}: the answer to its question is {answer:?} (wanted: {wanted:?})",
                     lab.dir
                 ));
             }
