@@ -1,10 +1,10 @@
 //! The commands: what they say, what they write, and what they end with.
 
-use crate::common::{self, Outcome, Workspace, need_checks};
+use crate::common::{self, Outcome, Skip, Workspace, need_checks};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -25,7 +25,10 @@ crate::tests![
     reset_keeps_what_one_had,
     a_prediction_is_answered_by_the_kernel_and_kept,
     grade_builds_and_looks_again_in_every_format,
+    grade_waits_for_no_pipe,
     watch_checks_again_when_the_file_is_saved_by_events_and_by_polling,
+    watch_looks_itself_where_there_are_no_file_events,
+    commands_at_once_forget_nothing,
 ];
 
 fn init_makes_a_workspace_and_never_overwrites() -> Outcome {
@@ -374,5 +377,84 @@ fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() -> Outco
         assert_eq!(verdict(), "pass", "{polling:?}");
         assert!(watch.wait().unwrap().success());
     }
+    Ok(())
+}
+
+fn grade_waits_for_no_pipe() -> Outcome {
+    let workspace = Workspace::new();
+    let file = workspace.file("01-run");
+    fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut grade = workspace.lab(&["grade", "run", "--format", "csv"]);
+    grade
+        .timeout(std::time::Duration::from_secs(20))
+        .assert()
+        .success()
+        .stdout(contains("FAIL,0,5").and(contains("no file of at most")));
+    Ok(())
+}
+
+fn watch_looks_itself_where_there_are_no_file_events() -> Outcome {
+    let workspace = Workspace::new();
+    fs::write(workspace.file("05-hostname"), "fn main() { first }").unwrap();
+    // The kernel gives no inotify instance to a user namespace that may have none.
+    let forbid = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+    let mut watch = Command::new("unshare");
+    watch.args(["--user", "--map-current-user", "--keep-caps"]);
+    watch.args(["sh", "-c", forbid]).arg(common::lab());
+    watch.args(["watch", "hostname", "--json", "--checks", "2", "--dir"]);
+    watch
+        .arg(workspace.path())
+        .env("CARGO_TARGET_DIR", common::target());
+    let mut watch = watch
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let Some(first) = lines.next() else {
+        let mut said = String::new();
+        watch
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        return Err(Skip(format!("needs user namespaces: {said}")));
+    };
+    assert!(first.unwrap().contains("`first`"));
+    fs::write(workspace.file("05-hostname"), "fn main() { second }").unwrap();
+    assert!(lines.next().unwrap().unwrap().contains("`second`"));
+    let mut said = String::new();
+    watch
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(said.contains("no file events"), "{said}");
+    assert!(watch.wait().unwrap().success());
+    Ok(())
+}
+
+fn commands_at_once_forget_nothing() -> Outcome {
+    let workspace = Workspace::new();
+    let hint = |number: usize| {
+        let mut hint = Command::new(common::lab());
+        hint.args(["hint", &number.to_string(), "--dir"])
+            .arg(workspace.path());
+        hint.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let hints: Vec<_> = (1..=20).map(hint).collect();
+    for mut hint in hints {
+        assert!(hint.wait().unwrap().success());
+    }
+    let progress = fs::read_to_string(workspace.path().join(".lab/progress.json")).unwrap();
+    let progress: serde_json::Value = serde_json::from_str(&progress).unwrap();
+    assert_eq!(
+        progress["labs"].as_object().unwrap().len(),
+        20,
+        "{progress:#}"
+    );
     Ok(())
 }
