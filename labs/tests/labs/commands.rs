@@ -420,6 +420,7 @@ fn watch_looks_itself_where_there_are_no_file_events() -> Outcome {
             .unwrap()
             .read_to_string(&mut said)
             .unwrap();
+        watch.wait().unwrap();
         return Err(Skip(format!("needs user namespaces: {said}")));
     };
     assert!(first.unwrap().contains("`first`"));
