@@ -1,11 +1,9 @@
-//! `container`: a whole life. minirun is asked the same: tests/minirun.rs.
+//! `container`: a whole life. minirun is asked the same: labs/tests/labs/checks.rs.
 
 use super::pivot::is_the_root;
-use super::{secret, status};
+use super::{nothing_open, secret, status};
 use crate::bench::Bench;
-use crate::sandbox::kernel::{
-    descriptors, namespace, open_inside, pids_in_its_proc, seen_by, status as field,
-};
+use crate::sandbox::kernel::{namespace, open_inside, pids_in_its_proc, seen_by, status as field};
 use crate::sandbox::run::{SOON, unique_sleep};
 use crate::sandbox::spec::HOME;
 use crate::sandbox::{Run, Spec};
@@ -243,14 +241,7 @@ record after {name}
         format!("its /proc lists the processes {pids:?}"),
         "only process 1",
     )?;
-    if let Some((number, what)) = descriptors(command).iter().find(|(number, _)| *number > 2) {
-        expect(
-            false,
-            "leaked",
-            format!("it has descriptor {number}: {}", what.display()),
-            "0, 1 and 2",
-        )?;
-    }
+    nothing_open(&mut run, command, "leaked")?;
     run.no_mount_leaked()?;
     // The command may be faster than the record.
     let file = seen_by(run.outside(), format!("{HOME}/home/containers/{name}.json"));
