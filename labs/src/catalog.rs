@@ -42,6 +42,9 @@ pub struct Question {
     pub question: String,
     /// A line for a shell in a sandbox, which prints the answer.
     pub command: String,
+    /// What a kernel may answer: for `dev check`, not for the learner.
+    #[serde(skip_serializing)]
+    pub answers: Vec<String>,
 }
 
 /// What to say about a finding.
@@ -60,6 +63,8 @@ pub struct Mutant {
     pub name: String,
     /// The finding that it must get.
     pub finding: String,
+    /// Only root's check can get it: the reason.
+    pub only_root: Option<String>,
     /// Its source.
     pub source: &'static str,
 }
@@ -91,10 +96,11 @@ impl Lab {
         self.file("stub.rs")
     }
 
-    /// The known-wrong solutions; the first line of each names its finding.
+    /// The known-wrong solutions. The first line of each names its finding: `// must get: FINDING`; the second may be
+    /// `// only root sees it: REASON`.
     ///
     /// # Errors
-    /// If one does not.
+    /// If one names none.
     pub fn mutants(&self) -> Result<Vec<Mutant>> {
         let mut mutants = Vec::new();
         for file in EXERCISES
@@ -116,9 +122,12 @@ impl Lab {
                     self.dir
                 )
             })?;
+            let only_root = source.lines().nth(1).unwrap_or_default();
+            let only_root = only_root.strip_prefix("// only root sees it: ");
             mutants.push(Mutant {
                 name: name.to_owned(),
                 finding: finding.trim().to_owned(),
+                only_root: only_root.map(str::to_owned),
                 source,
             });
         }

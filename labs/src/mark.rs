@@ -58,7 +58,10 @@ pub fn mark(lab: &Lab, build: impl FnOnce() -> Result<Built>) -> Result<Marked> 
 /// Runs a program that is built already.
 pub fn run(lab: &Lab, program: &Path) -> (Result<(), Stop>, Option<String>) {
     match Bench::new(lab, Some(program)) {
-        Ok(bench) => (checks::check(lab.name(), &bench), bench.note()),
+        Ok(bench) => match checks::check(lab.name(), &bench) {
+            Err(stop @ Stop::Skip(_)) => (Err(stop), None), // nothing has run
+            answer => (answer, bench.note()),
+        },
         Err(stop) => (Err(stop), None),
     }
 }

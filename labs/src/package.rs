@@ -14,6 +14,9 @@ const MANIFEST: &str = include_str!("../workspace/Cargo.toml.in");
 const LOCK: &str = include_str!("../workspace/Cargo.lock");
 const CONFIG: &str = include_str!("../workspace/config.toml");
 
+/// How long a build may take, in seconds.
+const SECONDS: &str = "600";
+
 /// A package in a directory.
 pub struct Package {
     dir: PathBuf,
@@ -72,7 +75,12 @@ impl Package {
         }
         let output = cargo
             .output()
-            .context("cannot run cargo: is Rust installed? https://rustup.rs")?;
+            .context("cannot run timeout, of GNU coreutils")?;
+        match output.status.code() {
+            Some(124) => bail!("cargo was not done after {SECONDS} seconds"),
+            Some(126 | 127) => bail!("cannot run cargo: is Rust installed? https://rustup.rs"),
+            _ => {}
+        }
         let mut built = HashMap::new();
         let mut said: HashMap<String, String> = HashMap::new();
         for line in String::from_utf8_lossy(&output.stdout).lines() {
@@ -116,7 +124,9 @@ impl Package {
                 program = own;
             }
         }
-        let mut cargo = Command::new(program);
+        // Sources can be written for which the compiler takes for ever.
+        let mut cargo = Command::new("timeout");
+        cargo.args(["--kill-after=10", SECONDS]).arg(program);
         if let Some(user) = user {
             cargo
                 .uid(user.uid.as_raw())

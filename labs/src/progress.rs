@@ -67,6 +67,7 @@ impl Progress {
             tempfile::NamedTempFile::new_in(dir).with_context(|| dir.display().to_string())?;
         serde_json::to_writer_pretty(&mut file, self)?;
         file.write_all(b"\n")?;
+        file.as_file().sync_all()?; // a power failure leaves the old one or the new one
         file.persist(path)
             .with_context(|| path.display().to_string())?;
         Ok(())

@@ -4,7 +4,7 @@ use crate::catalog::{Lab, all};
 use crate::package::{Built, Package, write_if_changed};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail, ensure};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ impl Workspace {
         write_if_changed(&workspace.dir.join(".gitignore"), "/target/\n/.lab/\n")?;
         workspace.refresh()?;
         if !workspace.progress_file().exists() {
-            workspace.save(&Progress::default())?;
+            workspace.change(|_| Ok(()))?;
         }
         Ok(workspace)
     }
@@ -139,13 +139,21 @@ impl Workspace {
         Progress::read(&self.progress_file())
     }
 
-    /// Keeps it.
+    /// Changes it. Two commands at once, as `lab watch` and `lab hint`, do so one after the other.
     ///
     /// # Errors
-    /// If the file cannot be written.
-    pub fn save(&self, progress: &Progress) -> Result<()> {
+    /// If the file cannot be read or written.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Progress) -> Result<T>) -> Result<T> {
+        let path = self.dir.join(".lab/lock");
+        let lock = File::options().create(true).append(true).open(&path);
+        let lock = lock.with_context(|| path.display().to_string())?;
+        self.belongs_to_its_owner(&path)?;
+        lock.lock()?;
+        let mut progress = self.progress()?;
+        let answer = change(&mut progress)?;
         progress.write(&self.progress_file())?;
-        self.belongs_to_its_owner(&self.progress_file())
+        self.belongs_to_its_owner(&self.progress_file())?;
+        Ok(answer)
     }
 
     fn progress_file(&self) -> PathBuf {

@@ -1,9 +1,9 @@
-//! `container`: a whole life. minirun is asked the same: tests/minirun.rs.
+//! `container`: a whole life. minirun is asked the same: labs/tests/labs/checks.rs.
 
 use super::pivot::is_the_root;
-use super::{secret, status};
+use super::{nothing_open, secret, status};
 use crate::bench::Bench;
-use crate::sandbox::kernel::{descriptors, namespace, pids_in_its_proc, seen_by, status as field};
+use crate::sandbox::kernel::{namespace, open_inside, pids_in_its_proc, seen_by, status as field};
 use crate::sandbox::run::{SOON, unique_sleep};
 use crate::sandbox::spec::HOME;
 use crate::sandbox::{Run, Spec};
@@ -12,7 +12,7 @@ use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::time::Duration;
 
@@ -241,14 +241,7 @@ record after {name}
         format!("its /proc lists the processes {pids:?}"),
         "only process 1",
     )?;
-    if let Some((number, what)) = descriptors(command).iter().find(|(number, _)| *number > 2) {
-        expect(
-            false,
-            "leaked",
-            format!("it has descriptor {number}: {}", what.display()),
-            "0, 1 and 2",
-        )?;
-    }
+    nothing_open(&mut run, command, "leaked")?;
     run.no_mount_leaked()?;
     // The command may be faster than the record.
     let file = seen_by(run.outside(), format!("{HOME}/home/containers/{name}.json"));
@@ -262,9 +255,7 @@ record after {name}
     expect(running.is_some(), "status", observed, "running")?;
 
     // Not a new file: its owner would be nobody whom this filesystem knows.
-    let mut go = File::options()
-        .write(true)
-        .open(seen_by(run.outside(), format!("{HOME}/go")))?;
+    let mut go = open_inside(run.outside(), &format!("{HOME}/go"))?;
     go.write_all(b"go")?;
     run.wait_for(SOON, |run| steps(run).contains_key("delete").then_some(()))?;
     for label in ["again", "delete"] {

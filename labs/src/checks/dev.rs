@@ -52,7 +52,7 @@ pub fn check(bench: &Bench) -> Checked {
         }
     }
     for (name, (wanted_major, wanted_minor)) in DEVICES {
-        let Ok(meta) = fs::metadata(dev.join(name)) else {
+        let Ok(meta) = fs::symlink_metadata(dev.join(name)) else {
             return fail(
                 "missing",
                 format!("there is no {name}"),

@@ -1,9 +1,8 @@
 //! `errors`: whether exec worked, and if not, why.
 
-use super::secret;
+use super::{nothing_open, secret};
 use crate::bench::Bench;
 use crate::sandbox::End;
-use crate::sandbox::kernel::descriptors;
 use crate::sandbox::run::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
@@ -42,13 +41,7 @@ pub fn check(bench: &Bench) -> Checked {
         );
         return fail("late", observed, "started, as soon as exec has worked");
     }
-    if let Some((number, what)) = descriptors(command).iter().find(|(number, _)| *number > 2) {
-        return fail(
-            "pipe-left",
-            format!("the command has descriptor {number}: {}", what.display()),
-            "0, 1 and 2",
-        );
-    }
+    nothing_open(&mut run, command, "pipe-left")?;
     super::ends_with(bench, &mut run, command, Signal::SIGTERM, "status")?;
     let mut run = bench.run(&["sh", "-c", "exit 2"])?;
     let end = bench.over(&mut run)?;

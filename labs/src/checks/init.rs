@@ -2,59 +2,37 @@
 
 use super::{secret, status};
 use crate::bench::Bench;
-use crate::sandbox::End;
-use crate::sandbox::kernel::status as field;
+use crate::sandbox::kernel::{open_inside, status as field};
 use crate::sandbox::run::{SOON, unique_sleep};
+use crate::sandbox::spec::HOME;
+use crate::sandbox::{End, Run};
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::io::Write;
 use std::time::Duration;
 
 pub fn check(bench: &Bench) -> Checked {
     does_not_block(bench)?;
-    let (wanted, mark, orphan) = (status(), secret(), unique_sleep());
+    let (wanted, mark) = (status(), secret());
+    let (killed, exits) = (unique_sleep(), secret());
     // Orphans: a subshell starts them, and ends. Then the command waits for SIGTERM.
+    let until_told = format!("until [ -s {HOME}/go ]; do sleep 0.02; done");
     let script = format!(
-        "trap 'exit {wanted}' TERM; (sleep {orphan} & sleep 0.3 & sleep 0.35 &); while :; do sleep 0.05; done"
+        "trap 'exit {wanted}' TERM; (sleep {killed} & sh -c '{until_told}' {exits} &); while :; do sleep 0.05; done"
     );
     let mut spec = bench.spec(&["sh", "-c", &script, &mark]);
     spec.main.jail.pid = true;
+    spec.files.push(("go".into(), String::new()));
     let mut run = bench.start(spec)?;
     let command = run.command(&mark)?;
     let program = run.program()?;
-    let orphan = run.command(&orphan)?;
-    std::thread::sleep(Duration::from_millis(500));
-    let zombies = |run: &crate::sandbox::Run| {
-        let processes = run.processes();
-        processes
-            .iter()
-            .filter(|process| process.parent == program && process.is_zombie())
-            .count()
-    };
-    if let Some(end) = run.has_ended()? {
-        return fail(
-            "early",
-            format!("{end}, after an orphan ended; the command still ran"),
-            "it goes on",
-        );
-    }
-    run.signal(orphan, Signal::SIGKILL)?;
-    let none = run.wait_for(Duration::from_secs(1), |run| {
-        (zombies(run) == 0).then_some(())
-    })?;
-    expect(
-        none.is_some(),
-        "zombie",
-        format!("{} orphans are zombies", zombies(&run)),
-        "none",
-    )?;
-    std::thread::sleep(Duration::from_millis(50));
-    if let Some(end) = run.has_ended()? {
-        return fail(
-            "early",
-            format!("{end}, after an orphan ended; the command still ran"),
-            "it goes on",
-        );
-    }
+    let (killed, exits) = (run.command(&killed)?, run.command(&exits)?);
+    run.signal(killed, Signal::SIGKILL)?;
+    is_reaped(&mut run, killed)?;
+    let mut go = open_inside(run.outside(), &format!("{HOME}/go"))?;
+    go.write_all(b"go")?;
+    is_reaped(&mut run, exits)?;
 
     run.signal(program, Signal::SIGTERM)?;
     let end = run.wait_for(SOON, |run| {
@@ -75,6 +53,26 @@ pub fn check(bench: &Bench) -> Checked {
         "status",
         end,
         End::Exited(wanted),
+    )
+}
+
+/// An orphan that has been ended is no zombie for long, and its end is not that of the program.
+fn is_reaped(run: &mut Run, orphan: Pid) -> Checked {
+    let is_there = |run: &Run| run.processes().iter().any(|process| process.pid == orphan);
+    let gone = run.wait_for(Duration::from_secs(2), |run| (!is_there(run)).then_some(()))?;
+    // Whoever ends now does so because of it.
+    if let Some(end) = run.wait_for(Duration::from_millis(300), Run::main_ended)? {
+        return fail(
+            "early",
+            format!("{end}, after an orphan ended; the command still ran"),
+            "it goes on",
+        );
+    }
+    expect(
+        gone.is_some(),
+        "zombie",
+        "an orphan that has ended is a zombie",
+        "none is",
     )
 }
 

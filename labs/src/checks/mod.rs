@@ -31,11 +31,13 @@ mod term;
 mod uidmap;
 
 use crate::bench::Bench;
+use crate::sandbox::kernel::descriptors;
 use crate::sandbox::{End, Run};
 use crate::sys;
-use crate::verdict::{Checked, expect};
+use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::time::Duration;
 
 /// Checks a lab.
 ///
@@ -86,6 +88,22 @@ fn ends_with(bench: &Bench, run: &mut Run, command: Pid, signal: Signal, id: &st
         format!("{end} after the command was killed by {signal}"),
         wanted,
     )
+}
+
+/// The command has no descriptor but 0, 1 and 2. While it starts, it has its libraries open for a moment.
+fn nothing_open(run: &mut Run, command: Pid, id: &str) -> Checked {
+    let open = || {
+        let all = descriptors(command).into_iter();
+        all.filter(|(number, _)| *number > 2).collect::<Vec<_>>()
+    };
+    run.wait_for(Duration::from_secs(1), |_| open().is_empty().then_some(()))?;
+    match open().first() {
+        Some((number, what)) => {
+            let observed = format!("the command has descriptor {number}: {}", what.display());
+            fail(id, observed, "0, 1 and 2")
+        }
+        None => Ok(()),
+    }
 }
 
 /// An exit status that nobody guesses: not 0, 1, 2, nor one of a signal or of a missing program.

@@ -3,7 +3,7 @@
 use super::limits::cgroup_of;
 use crate::bench::Bench;
 use crate::sandbox::Run;
-use crate::sandbox::run::unique_sleep;
+use crate::sandbox::run::{SOON, unique_sleep};
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
@@ -38,17 +38,18 @@ pub fn check(bench: &Bench) -> Checked {
             .count()
     };
     let mut most = 0;
-    run.wait_for(Duration::from_millis(700), |run| {
+    run.wait_for(SOON, |run| {
+        most = most.max(bombs(run));
+        (run.main_ended().is_some() || most as u64 + 1 >= max).then_some(())
+    })?;
+    run.wait_for(Duration::from_millis(500), |run| {
         most = most.max(bombs(run));
         run.main_ended()
     })?;
     let over = format!("{most} processes at once, with a limit of {max}");
     expect(most as u64 <= max, "limit", over, format!("at most {max}"))?;
     if run.has_ended()?.is_none()
-        && let Some(shell) = run
-            .processes()
-            .iter()
-            .find(|process| process.argv.contains(&mark))
+        && let Some(shell) = run.find(&mark)?
     {
         run.signal(shell.pid, Signal::SIGKILL).ok();
     }

@@ -84,14 +84,15 @@ fn what_next(workspace: &Workspace, lab: &Lab, status: u8) -> Result<String> {
 /// If the progress file cannot be written.
 pub fn one(workspace: &Workspace, lab: &Lab) -> Result<Marked> {
     let marked = mark(lab, || workspace.build(lab))?;
-    let mut progress = workspace.progress()?;
-    progress.note(lab.name(), &marked.verdict);
-    if let Verdict::Fail { finding, .. } = &marked.verdict {
-        let state = progress.of(lab.name());
-        if state.hinted_about.as_deref() != Some(finding) {
-            state.hinted_about = None; // the next hint is about this
+    workspace.change(|progress| {
+        progress.note(lab.name(), &marked.verdict);
+        if let Verdict::Fail { finding, .. } = &marked.verdict {
+            let state = progress.of(lab.name());
+            if state.hinted_about.as_deref() != Some(finding) {
+                state.hinted_about = None; // the next hint is about this
+            }
         }
-    }
-    workspace.save(&progress)?;
+        Ok(())
+    })?;
     Ok(marked)
 }

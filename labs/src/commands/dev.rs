@@ -6,7 +6,8 @@ use crate::catalog::{self, Lab};
 use crate::mark;
 use crate::package::{Built, Package, write_if_changed};
 use crate::verdict::{Stop, Verdict};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -31,9 +32,12 @@ pub struct Args {
     /// Where to build, to be used again next time; without it, target/labs of the clone
     #[arg(long, value_name = "DIR")]
     build_in: Option<PathBuf>,
-    /// Check what is built there already: where there is no cargo, or a slow machine
-    #[arg(long)]
-    built: bool,
+    /// Put the programs there, and check nothing
+    #[arg(long, value_name = "DIR")]
+    only_build: Option<PathBuf>,
+    /// Check the programs that `--only-build` has put there: where there is no cargo, or a slow machine
+    #[arg(long, value_name = "DIR", conflicts_with = "only_build")]
+    built: Option<PathBuf>,
 }
 
 /// One program, and what its check must say.
@@ -45,12 +49,14 @@ struct Trial<'a> {
     source: &'static str,
     /// Of a mutant.
     finding: Option<String>,
+    /// Of a mutant that only root's check can tell from a solution: the reason.
+    only_root: Option<String>,
 }
 
 /// What has been found.
 #[derive(Default)]
 struct Found {
-    lines: Vec<String>,
+    notes: Vec<String>,
     faults: Vec<String>,
     skips: Vec<String>,
     counts: BTreeMap<&'static str, (usize, usize)>,
@@ -62,6 +68,16 @@ impl Found {
         let count = self.counts.entry(what).or_default();
         count.0 += usize::from(good);
         count.1 += 1;
+    }
+
+    /// It takes minutes: what has been seen is told at once.
+    fn line(&self, text: String) {
+        eprintln!("{text}");
+    }
+
+    fn skip(&mut self, text: String) {
+        eprintln!("SKIP {text}");
+        self.skips.push(text);
     }
 
     fn fault(&mut self, text: String) {
@@ -98,12 +114,17 @@ pub fn run(command: &Command) -> Result<Answer> {
         findings(lab, &mut found)?;
     }
     let start = Instant::now();
-    let dir = args.build_in.clone().unwrap_or(clone.join("target/labs"));
-    let mut programs = match args.built {
-        true => built(&trials, &dir)?,
-        false => build(&trials, &dir)?,
+    let mut programs = match &args.built {
+        Some(dir) => built(&trials, dir)?,
+        None => build(
+            &trials,
+            &args.build_in.clone().unwrap_or(clone.join("target/labs")),
+        )?,
     };
     let build = start.elapsed();
+    if let Some(dir) = &args.only_build {
+        return keep(&programs, dir);
+    }
     let start = Instant::now();
     for trial in &trials {
         let program = programs
@@ -124,18 +145,17 @@ fn trials_of(lab: &Lab) -> Result<Vec<Trial<'_>>> {
         name: name.to_owned(),
         source,
         finding,
+        only_root: None,
     };
     let mut trials = vec![
         trial("stubs", "stub", lab.stub()?, None),
         trial("solutions", "solution", lab.file("solution.rs")?, None),
     ];
     for mutant in lab.mutants()? {
-        trials.push(trial(
-            "mutants",
-            &mutant.name,
-            mutant.source,
-            Some(mutant.finding),
-        ));
+        trials.push(Trial {
+            only_root: mutant.only_root,
+            ..trial("mutants", &mutant.name, mutant.source, Some(mutant.finding))
+        });
     }
     Ok(trials)
 }
@@ -153,7 +173,7 @@ fn findings(lab: &Lab, found: &mut Found) -> Result<()> {
         let tried = mutants.iter().any(|mutant| mutant.finding == *finding);
         found.count("findings that a mutant gets", tried);
         if !tried {
-            found.lines.push(format!(
+            found.fault(format!(
                 "no mutant of {} gets the finding {finding}",
                 lab.dir
             ));
@@ -164,7 +184,7 @@ fn findings(lab: &Lab, found: &mut Found) -> Result<()> {
 
 fn links(labs: &[&Lab], lessons: &Path, found: &mut Found) -> Result<()> {
     if !lessons.join("1-processes").is_dir() {
-        found.skips.push(format!(
+        found.skip(format!(
             "links: there are no chapters in {}: name them with --lessons",
             lessons.display()
         ));
@@ -206,16 +226,27 @@ fn build(trials: &[Trial], dir: &Path) -> Result<HashMap<String, Built>> {
     )
 }
 
-/// What an earlier `dev check` has built in a directory.
+/// Puts the programs in a directory, each under its name.
+fn keep(programs: &HashMap<String, Built>, dir: &Path) -> Result<Answer> {
+    fs::create_dir_all(dir)?;
+    for (name, built) in programs {
+        match built {
+            Ok(program) => fs::copy(program, dir.join(name))?,
+            Err(said) => bail!("{name} does not compile:\n{said}"),
+        };
+    }
+    let text = format!("{} programs are in {}", programs.len(), dir.display());
+    let json = json!({"programs": programs.len(), "dir": dir});
+    Ok(Answer::new(text, json))
+}
+
+/// What has been put there.
 fn built(trials: &[Trial], dir: &Path) -> Result<HashMap<String, Built>> {
     let mut found = HashMap::new();
-    for target in fs::read_dir(dir.join("target"))?.flatten() {
-        for trial in trials {
-            let program = target.path().join("debug").join(trial.program());
-            if program.is_file() {
-                found.insert(trial.program(), Ok(program));
-            }
-        }
+    for trial in trials {
+        let program = dir.join(trial.program());
+        ensure!(program.is_file(), "there is no {}", program.display());
+        found.insert(trial.program(), Ok(program));
     }
     Ok(found)
 }
@@ -235,17 +266,27 @@ impl Trial<'_> {
                 return Ok(());
             }
         };
+        if let Some(reason) = &self.only_root
+            && !geteuid().is_root()
+        {
+            found.skip(format!(
+                "{}: only root sees it: {reason}; run it with sudo as well",
+                self.program()
+            ));
+            return Ok(());
+        }
         let (answer, note) = mark::run(self.lab, &path);
         let verdict = mark::explain(self.lab, answer)?;
         found.times.push(start.elapsed());
         if let Some(note) = note
-            && !found.lines.contains(&note)
+            && !found.notes.contains(&note)
         {
-            found.lines.push(note);
+            found.line(note.clone());
+            found.notes.push(note);
         }
         let good = match (&verdict, &self.finding) {
             (Verdict::Skip(missing), _) => {
-                found.skips.push(format!(
+                found.skip(format!(
                     "{}: {}; {}",
                     self.program(),
                     missing.lacks,
@@ -267,7 +308,7 @@ impl Trial<'_> {
             other => other.word().to_owned(),
         };
         if good {
-            found.lines.push(format!("{}: {seen}", self.program()));
+            found.line(format!("{}: {seen}", self.program()));
         } else {
             let wanted = self.finding.as_deref().unwrap_or(self.kind);
             found.fault(format!("{}: {seen} (wanted: {wanted})", self.program()));
@@ -279,21 +320,20 @@ impl Trial<'_> {
 fn question(lab: &Lab, found: &mut Found) {
     match predict::ask(lab) {
         Ok(answer) => {
-            let one_line = answer.lines().count() == 1;
-            found.count("questions", one_line);
-            found
-                .lines
-                .push(format!("{}: the kernel answers {answer:?}", lab.dir));
-            if !one_line {
+            let known = lab.predict.answers.contains(&answer);
+            found.count("questions", known);
+            found.line(format!("{}: the kernel answers {answer:?}", lab.dir));
+            if !known {
+                let wanted = &lab.predict.answers;
                 found.fault(format!(
-                    "{}: the answer to its question is {answer:?}",
+                    "{}: the answer to its question is {answer:?} (wanted: {wanted:?})",
                     lab.dir
                 ));
             }
         }
-        Err(Stop::Skip(missing)) => found
-            .skips
-            .push(format!("{}: its question: {}", lab.dir, missing.lacks)),
+        Err(Stop::Skip(missing)) => {
+            found.skip(format!("{}: its question: {}", lab.dir, missing.lacks))
+        }
         Err(stop) => {
             found.count("questions", false);
             found.fault(format!("{}: its question: {stop:?}", lab.dir));
@@ -310,12 +350,6 @@ fn report(mut found: Found, build: Duration, ran: Duration) -> Answer {
         .unwrap_or_default();
     let longest = found.times.last().copied().unwrap_or_default();
     let mut text = String::new();
-    for line in &found.lines {
-        text += &format!("{line}\n");
-    }
-    for skip in &found.skips {
-        text += &format!("SKIP {skip}\n");
-    }
     for (what, (good, all)) in &found.counts {
         text += &format!("{good} of {all} {what}\n");
     }

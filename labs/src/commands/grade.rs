@@ -11,10 +11,14 @@ use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How large a solution may be, in bytes.
+const SOURCE: u64 = 1 << 20;
 
 /// What `lab grade` takes.
 #[derive(clap::Args)]
@@ -116,19 +120,29 @@ fn build(
     workspace: &Workspace,
     labs: &[&Lab],
     package: &tempfile::TempDir,
-) -> Result<std::collections::HashMap<String, Built>> {
+) -> Result<HashMap<String, Built>> {
     let dir = package.path();
-    let mut programs = Vec::new();
+    let (mut programs, mut refused) = (Vec::new(), HashMap::new());
     for lab in labs {
         let file = format!("{}.rs", lab.name());
         let source = workspace.source(lab);
+        let meta = fs::metadata(&source).with_context(|| source.display().to_string())?;
+        if !meta.is_file() || meta.len() > SOURCE {
+            let said = format!("main.rs is no file of at most {SOURCE} bytes");
+            refused.insert(lab.name().to_owned(), Err(said)); // a pipe, say, would never end
+            continue;
+        }
         fs::copy(&source, dir.join(&file)).with_context(|| source.display().to_string())?;
         programs.push((lab.name().to_owned(), file));
     }
     let package = Package::at(dir, None);
     package.write_manifest(&programs)?;
     tell(&format!("building {} programs…", programs.len()));
-    package.build(&labs.iter().map(|lab| lab.name()).collect::<Vec<_>>())
+    let names: Vec<&str> = programs.iter().map(|(name, _)| name.as_str()).collect();
+    if !names.is_empty() {
+        refused.extend(package.build(&names)?);
+    }
+    Ok(refused)
 }
 
 /// What is being done, on a terminal.

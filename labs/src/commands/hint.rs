@@ -17,30 +17,32 @@ pub struct Args {
 /// If there is no such lab, or the progress file cannot be written.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     let lab = chosen(workspace, args.lab.as_deref())?;
-    let mut progress = workspace.progress()?;
-    let state = progress.of(lab.name());
-    let failure = match &state.last {
-        Some(Verdict::Fail { finding, .. }) if state.hinted_about.as_deref() != Some(finding) => {
-            Some(finding.clone())
-        }
-        _ => None,
-    };
-    let (head, text) = match failure {
-        Some(finding) => {
-            let hint = lab.explanation(&finding)?.hint;
-            state.hinted_about = Some(finding.clone());
-            (format!("about `{finding}`"), hint)
-        }
-        None => {
-            let level = state.hints.min(lab.hints.len() - 1);
-            state.hints = level + 1;
-            (
-                format!("{} of {}", level + 1, lab.hints.len()),
-                lab.hints[level].clone(),
-            )
-        }
-    };
-    workspace.save(&progress)?;
+    let (head, text) = workspace.change(|progress| {
+        let state = progress.of(lab.name());
+        let failure = match &state.last {
+            Some(Verdict::Fail { finding, .. })
+                if state.hinted_about.as_deref() != Some(finding) =>
+            {
+                Some(finding.clone())
+            }
+            _ => None,
+        };
+        Ok(match failure {
+            Some(finding) => {
+                let hint = lab.explanation(&finding)?.hint;
+                state.hinted_about = Some(finding.clone());
+                (format!("about `{finding}`"), hint)
+            }
+            None => {
+                let level = state.hints.min(lab.hints.len() - 1);
+                state.hints = level + 1;
+                (
+                    format!("{} of {}", level + 1, lab.hints.len()),
+                    lab.hints[level].clone(),
+                )
+            }
+        })
+    })?;
     let json = json!({"lab": lab.name(), "which": head, "hint": text});
     Ok(Answer::new(
         format!("{}, hint {head}:\n\n{text}", lab.name()),

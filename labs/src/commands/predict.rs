@@ -67,13 +67,15 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         Err(Stop::Fail(finding)) => return Err(anyhow!("{}", finding.observed)),
     };
     let right = said.eq_ignore_ascii_case(&kernel);
-    let mut progress = workspace.progress()?;
-    progress.of(lab.name()).prediction = Some(Prediction {
+    let prediction = Prediction {
         said: said.clone(),
         kernel: kernel.clone(),
         right,
-    });
-    workspace.save(&progress)?;
+    };
+    workspace.change(|progress| {
+        progress.of(lab.name()).prediction = Some(prediction);
+        Ok(())
+    })?;
     let verdict = match right {
         true => "as you said",
         false => "not what you said: the lesson tells why",

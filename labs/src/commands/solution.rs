@@ -19,16 +19,17 @@ pub struct Args {
 /// If the lab has not been passed.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     let lab = chosen(workspace, Some(&args.lab))?;
-    let mut progress = workspace.progress()?;
-    if !progress.has_passed(lab.name()) {
+    if !workspace.progress()?.has_passed(lab.name()) {
         if !args.give_up {
             bail!(
                 "{} is not passed yet: `lab hint {0}` helps, `lab solution {0} --give-up` shows it",
                 lab.name()
             );
         }
-        progress.of(lab.name()).gave_up = true;
-        workspace.save(&progress)?;
+        workspace.change(|progress| {
+            progress.of(lab.name()).gave_up = true;
+            Ok(())
+        })?;
     }
     let solution = lab.file("solution.rs")?;
     Ok(Answer::new(

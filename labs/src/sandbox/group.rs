@@ -19,10 +19,15 @@ pub const MEMORY: u64 = 256 << 20;
 /// How many processes it may have.
 pub const PIDS: u64 = 128;
 
+/// What an exercise is given, below a cgroup with the limits. Who is not root owns the files of both, and only the first is
+/// writable in the sandbox.
+const BOX: &str = "box";
+
 /// The directories of one cgroup: in v2 one, in v1 one for each controller.
 #[derive(Debug)]
 pub struct Group {
     v2: bool,
+    name: String,
     dirs: Vec<(String, PathBuf)>,
 }
 
@@ -36,6 +41,7 @@ impl Group {
         let name = format!("lab-{}-{:x}", std::process::id(), random() as u32);
         let mut group = Group {
             v2,
+            name: name.clone(),
             dirs: Vec::new(),
         };
         if v2 {
@@ -45,10 +51,12 @@ impl Group {
             make_dir(&ours)?;
             sweep(&ours);
             hand_down(&ours, controllers)?;
-            let dir = ours.join(&name);
-            make_dir(&dir)?;
+            let dir = ours.join(&name).join(BOX);
             group.dirs.push(("all".into(), dir.clone()));
-            group.set("memory.swap.max", 0).ok(); // kernels without swap accounting lack it
+            make_dir(&ours.join(&name))?;
+            hand_down(&ours.join(&name), controllers)?;
+            make_dir(&dir)?;
+            group.set_in("", "memory.swap.max", 0).ok(); // kernels without swap accounting lack it
             hand_down(&dir, controllers)?;
             make_dir(&dir.join("program"))?;
         } else {
@@ -56,9 +64,11 @@ impl Group {
                 let ours = base_v1(controller)?.join(OURS);
                 make_dir(&ours)?;
                 sweep(&ours);
-                let dir = ours.join(&name);
+                let dir = ours.join(&name).join(BOX);
+                group.dirs.push((controller.to_string(), dir.clone()));
+                make_dir(&ours.join(&name))?;
+                fs::write(ours.join(&name).join("memory.use_hierarchy"), "1").ok(); // Linux before 5.11
                 make_dir(&dir)?;
-                group.dirs.push((controller.to_string(), dir));
             }
         }
         for controller in controllers {
@@ -153,8 +163,7 @@ impl Group {
     pub fn place_of(&self, pid: Pid, controller: &str) -> Option<String> {
         let controller = if self.v2 { "" } else { controller };
         let path = super::kernel::cgroup(pid, controller)?;
-        let name = self.dirs.first()?.1.file_name()?.to_str()?;
-        let (_, below) = path.split_once(name)?;
+        let (_, below) = path.split_once(&format!("/{}/{BOX}", self.name))?;
         Some(below.trim_start_matches('/').to_owned())
     }
 
@@ -198,19 +207,20 @@ impl Group {
             _ => return Ok(()),
         };
         if controller == "memory" && !self.v2 {
-            fs::write(self.dir("memory").join("memory.swappiness"), "0").ok();
+            fs::write(self.top("memory").join("memory.swappiness"), "0").ok();
         }
         self.set_in(controller, name, value)
             .map_err(|error| missing(&format!("the limit {name} cannot be set: {error}")))
     }
 
-    fn set(&self, name: &str, value: u64) -> io::Result<()> {
-        self.set_in("", name, value)
+    /// The directory that has the limits.
+    fn top(&self, controller: &str) -> &Path {
+        self.dir(controller).parent().unwrap_or(Path::new(TOP))
     }
 
     /// Writes a limit, and reads it back: only then it is one.
     fn set_in(&self, controller: &str, name: &str, value: u64) -> io::Result<()> {
-        let file = self.dir(controller).join(name);
+        let file = self.top(controller).join(name);
         fs::write(&file, value.to_string())?;
         match fs::read_to_string(&file)?.trim() == value.to_string() {
             true => Ok(()),
@@ -240,8 +250,9 @@ impl Drop for Group {
     /// Ends what is left in it, and removes it.
     fn drop(&mut self) {
         for (_, dir) in &self.dirs {
-            remove(dir, Duration::from_secs(5));
-            if let Some(ours) = dir.parent() {
+            let Some(top) = dir.parent() else { continue };
+            remove(top, Duration::from_secs(5));
+            if let Some(ours) = top.parent() {
                 fs::remove_dir(ours).ok(); // stays if others are using it
             }
         }

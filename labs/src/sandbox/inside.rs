@@ -2,12 +2,14 @@
 //!
 //! It makes a small host for one exercise: namespaces of every kind, of which the first process is root without being
 //! root outside; the files of the real host, read-only; a /tmp of its own. What the learner's program does to "the
-//! host" it does to this one, and all of it ends with the sandbox's first process.
+//! host" it does to this one, and all of it ends with the sandbox's first process. Around it is a second user namespace,
+//! so that the exercise, which is root of the inner one, cannot make the files writable again.
 
 use super::kernel::below;
 use super::spec::{Event, HOME, Jail, Root, Spec, Start};
 use crate::sys;
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
@@ -15,10 +17,11 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept, bind, socket,
 };
+use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, chdir, chroot, pivot_root, sethostname};
+use nix::unistd::{ForkResult, Pid, chdir, chroot, pivot_root, sethostname, setsid};
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -60,7 +63,7 @@ pub fn main() -> ! {
     exit(0)
 }
 
-/// The process that the host sees: joins the cgroups, becomes an ordinary user, and root of namespaces of its own.
+/// The process that the host sees: joins the cgroups, becomes an ordinary user, and enters namespaces of its own.
 fn outer(spec: &Spec) -> Step {
     step("prctl", prctl::set_pdeathsig(Signal::SIGKILL))?;
     let program = match &spec.program {
@@ -73,16 +76,22 @@ fn outer(spec: &Spec) -> Step {
     for (resource, value) in &spec.rlimits {
         step("setrlimit", sys::limit(*resource, *value))?;
     }
-    let (uid, gid) = step("setuid", sys::become_ordinary())?;
+    step("setsid", setsid())?; // or it could type on our terminal: ioctl_tty(2), TIOCSTI
+    step("setuid", sys::become_ordinary())?;
     step("prctl", prctl::set_pdeathsig(Signal::SIGKILL))?; // forgotten by setuid
-    let all = CloneFlags::CLONE_NEWUSER
-        | CloneFlags::CLONE_NEWNS
+    // What is mounted in here is locked for the user namespace below, in which the exercise is root.
+    let outer = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
+    step("unshare", unshare(outer))?;
+    tell(&Event::NoIds);
+    step("wait", sys::events().read_exact(&mut [0]))?;
+    let proc = step("open /proc", File::open("/proc"))?;
+    walls(spec)?;
+    let all = outer
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET; // no cgroup namespace: on v2, one may not move processes across its border
-    step("unshare", unshare(all))?;
-    map_ids(0, uid, 0, gid)?;
+    mapped_by_a_child(&proc, || step("unshare", unshare(all)))?;
     match step("fork", sys::fork())? {
         ForkResult::Child => {
             let Err((what, errno)) = init(spec, &program);
@@ -93,6 +102,102 @@ fn outer(spec: &Spec) -> Step {
             tell(&Event::Init(child.as_raw()));
             step("waitpid", waitpid(child, None)).map(drop)
         }
+    }
+}
+
+/// What an exercise must not undo, mount_namespaces(7): the host's files are read-only, its processes, services and
+/// terminals are out of sight.
+fn walls(spec: &Spec) -> Step {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    step("make mounts private", mount(NONE, "/", NONE, private, NONE))?;
+    step("make mounts read-only", sys::make_read_only("/"))?;
+    let writable = MsFlags::MS_BIND
+        | MsFlags::MS_REMOUNT
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV
+        | MsFlags::MS_NOEXEC;
+    // Who sees only a read-only /proc may not mount a new one.
+    step("mount /proc", mount(NONE, "/proc", NONE, writable, NONE))?;
+    in_a_child(empty_proc)?;
+    for (dir, _) in &spec.cgroups {
+        let bind = MsFlags::MS_BIND;
+        step("bind a cgroup", mount(Some(dir), dir, NONE, bind, NONE))?;
+        step(
+            "make a cgroup writable",
+            mount(NONE, dir, NONE, writable, NONE),
+        )?;
+    }
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let hide = |dir: &str, kind: &str, flags: MsFlags, options: Option<&str>| {
+        if !fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir()) {
+            return Ok(());
+        }
+        let hidden = mount(NONE, dir, Some(kind), plain | flags, options);
+        step(format!("mount {dir}"), hidden)
+    };
+    for dir in ["/tmp", "/run", "/var/run", "/dev/shm"] {
+        hide(dir, "tmpfs", MsFlags::MS_RDONLY, NONE)?;
+    }
+    let own = Some("newinstance,ptmxmode=0666");
+    hide("/dev/pts", "devpts", MsFlags::empty(), own)
+}
+
+/// The /proc of a PID namespace that has ended: it shows no process. The exercise has another one above it; this is what
+/// it would find below.
+fn empty_proc() -> Step {
+    step("unshare", unshare(CloneFlags::CLONE_NEWPID))?;
+    in_a_child(|| {
+        let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let mounted = mount(NONE, "/proc", Some("proc"), plain, NONE);
+        step("mount /proc", mounted)
+    })
+}
+
+/// Does something in a child, and waits for it.
+fn in_a_child(act: impl FnOnce() -> Step) -> Step {
+    match step("fork", sys::fork())? {
+        ForkResult::Child => {
+            let failed = act().err();
+            if let Some((what, errno)) = &failed {
+                tell(&Event::Failed(what.clone(), *errno as i32));
+            }
+            exit(failed.is_some().into())
+        }
+        ForkResult::Parent { child } => match step("waitpid", waitpid(child, None))? {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            _ => exit(1), // it has told why
+        },
+    }
+}
+
+/// Enters a user namespace below, whose map is written by a child that stays above: it has the capabilities for that.
+/// The child finds us in the host's /proc.
+fn mapped_by_a_child(proc: &File, enter: impl FnOnce() -> Step) -> Step {
+    let us = Pid::this();
+    let (mut wait, mut go) = step("pipe", io::pipe())?;
+    let ForkResult::Parent { child } = step("fork", sys::fork())? else {
+        drop(go);
+        let mapped = step("wait", wait.read_exact(&mut [0])).and_then(|()| {
+            ["gid_map", "uid_map"].into_iter().try_for_each(|name| {
+                let file = openat(
+                    proc,
+                    format!("{us}/{name}").as_str(),
+                    OFlag::O_WRONLY,
+                    Mode::empty(),
+                );
+                step(name, File::from(step(name, file)?).write_all(b"0 0 1"))
+            })
+        });
+        if let Err((what, errno)) = &mapped {
+            tell(&Event::Failed(what.clone(), *errno as i32));
+        }
+        exit(mapped.is_err().into())
+    };
+    enter()?;
+    step("go", go.write_all(b"\n"))?;
+    match step("waitpid", waitpid(child, None))? {
+        WaitStatus::Exited(_, 0) => Ok(()),
+        _ => exit(1), // it has told why
     }
 }
 
@@ -172,8 +277,8 @@ fn number(end: WaitStatus) -> Option<i32> {
     }
 }
 
-/// The host's files, read-only; a /proc, a /tmp and a tree `rootfs` of the sandbox's own; all of it shared, as on most
-/// hosts, so that a mount that gets out is seen.
+/// A /proc, a /tmp and a tree `rootfs` of the sandbox's own; all of it shared, as on most hosts, so that a mount that gets
+/// out is seen.
 fn mounts(spec: &Spec, program: &[u8]) -> Step {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     step("make mounts private", mount(NONE, "/", NONE, private, NONE))?;
@@ -182,20 +287,15 @@ fn mounts(spec: &Spec, program: &[u8]) -> Step {
         "mount /proc",
         mount(NONE, "/proc", Some("proc"), plain, NONE),
     )?;
-    step("make mounts read-only", sys::make_read_only("/"))?;
-    step(
-        "mount /proc",
-        mount(
-            NONE,
-            "/proc",
-            NONE,
-            plain | MsFlags::MS_BIND | MsFlags::MS_REMOUNT,
-            NONE,
-        ),
-    )?;
     step(
         "mount /tmp",
-        mount(NONE, "/tmp", Some("tmpfs"), plain, Some("mode=1777")),
+        mount(
+            NONE,
+            "/tmp",
+            Some("tmpfs"),
+            plain,
+            Some("mode=1777,size=128m"),
+        ),
     )?;
     for dir in ["rootfs", "cgroup", "mnt"] {
         step(dir, fs::create_dir_all(Path::new(HOME).join(dir)))?;
@@ -216,15 +316,6 @@ fn mounts(spec: &Spec, program: &[u8]) -> Step {
         step(
             format!("bind {}", source.display()),
             mount(Some(source), &inside, NONE, bind, NONE),
-        )?;
-        let writable = bind
-            | MsFlags::MS_REMOUNT
-            | MsFlags::MS_NOSUID
-            | MsFlags::MS_NODEV
-            | MsFlags::MS_NOEXEC;
-        step(
-            format!("make {} writable", inside.display()),
-            mount(NONE, &inside, NONE, writable, NONE),
         )?;
     }
     rootfs(spec)?;

@@ -1,7 +1,9 @@
 //! What the kernel shows about a process in /proc, proc(5): the evidence.
 
+use anyhow::Context;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::Pid;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -124,6 +126,17 @@ pub fn seen_by(pid: Pid, path: impl AsRef<Path>) -> PathBuf {
     let path = path.as_ref();
     let path = path.strip_prefix("/").unwrap_or(path);
     Path::new(&format!("/proc/{pid}/root")).join(path)
+}
+
+/// Opens a file of the sandbox for writing. The exercise may have put a symlink there, or in the way to it: then the
+/// kernel resolves it as it would in there, openat2(2).
+pub fn open_inside(pid: Pid, path: &str) -> anyhow::Result<File> {
+    let root = File::open(format!("/proc/{pid}/root"))?;
+    let how = OpenHow::new()
+        .flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let file = openat2(&root, path, how).with_context(|| format!("{path} in the sandbox"))?;
+    Ok(file.into())
 }
 
 /// Are two paths the same file?

@@ -8,10 +8,10 @@ use crate::verdict::{Checked, Missing, Stop, fail};
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take that an exercise does at once.
 pub const SOON: Duration = Duration::from_secs(5);
+
+/// How long it may take until a command runs: one with little CPU time needs seconds.
+const LONG: Duration = Duration::from_secs(15);
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,7 @@ pub struct Run {
     files: tempfile::TempDir,
     mounts: Vec<Mount>,
     deadline: Instant,
+    waits_for_ids: bool,
     ready: bool,
     orders: UnixStream,
 }
@@ -103,8 +107,12 @@ impl Run {
             mounts: Vec::new(),
             deadline: Instant::now() + Duration::from_secs(seconds),
             orders: ours,
+            waits_for_ids: false,
             ready: false,
         };
+        run.until(|run| run.waits_for_ids)?;
+        run.map_ids()?;
+        run.orders.write_all(b"\n")?;
         run.until(|run| run.ready && run.init.as_raw() > 0)?;
         if let Some(group) = group
             && !group.has(run.init)
@@ -116,6 +124,23 @@ impl Run {
         run.orders.write_all(b"\n")?;
         run.until(|run| run.started.contains_key(&run.main))?;
         Ok(run)
+    }
+
+    /// The sandbox's root is an ordinary user outside: we, or nobody if we are root. Who is not root has to give up
+    /// setgroups(2) for the sandbox and for all user namespaces below it, user_namespaces(7). Root need not, and does
+    /// not: then a program that makes a user namespace has to do so itself, as on the host.
+    fn map_ids(&self) -> Checked {
+        let (uid, gid) = sys::ordinary();
+        let write = |file: &str, text: &str| {
+            let written = fs::write(format!("/proc/{}/{file}", self.outside()), text);
+            let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            written.map_err(|error| cannot(file, errno(error)))
+        };
+        if !geteuid().is_root() {
+            write("setgroups", "deny")?;
+        }
+        write("gid_map", &format!("0 {gid} 1"))?;
+        write("uid_map", &format!("0 {uid} 1"))
     }
 
     fn until(&mut self, holds: impl Fn(&Run) -> bool) -> Checked {
@@ -132,6 +157,7 @@ impl Run {
         };
         match event {
             Event::Failed(what, errno) => return Err(cannot(&what, Errno::from_raw(errno))),
+            Event::NoIds => self.waits_for_ids = true,
             Event::Init(pid) => self.init = Pid::from_raw(pid),
             Event::Ready => self.ready = true,
             Event::Started(index, pid) => {
@@ -209,6 +235,10 @@ impl Run {
         let found = self.wait_for(SOON, |run| {
             look(run).map(Some).or(run.main_ended().map(|_| None))
         })?;
+        let others = self.processes();
+        let another = others
+            .iter()
+            .find(|process| !is_ours(process) && !process.is_zombie());
         match found.flatten() {
             Some(pid) => Ok(pid),
             None => match self.ended(self.main) {
@@ -216,6 +246,11 @@ impl Run {
                     "ended",
                     format!("{inside} has ended: {end}{}", self.said()),
                     "it still runs",
+                ),
+                None if another.is_some() => fail(
+                    "no-child",
+                    format!("{inside} has become another program: exec without fork"),
+                    "it goes on, and a child has become the command",
                 ),
                 None => Err(anyhow!("{inside} was not started: {}", self.error_output()).into()),
             },
@@ -244,7 +279,7 @@ impl Run {
                 !is_program && process.argv.iter().any(|arg| arg == argument)
             })
         };
-        let found = self.wait_for(SOON, |run| {
+        let found = self.wait_for(LONG, |run| {
             look(run).map(Some).or(run.main_ended().map(|_| None))
         })?;
         match found.flatten() {
@@ -369,14 +404,18 @@ impl Run {
         let left = |run: &Run| -> Vec<Process> {
             let processes = run.processes().into_iter();
             let ours = |process: &Process| process.argv.iter().any(|arg| companions.contains(arg));
-            let built_in = |process: &Process| process.argv.iter().any(|arg| arg == "sandbox");
             processes
-                .filter(|process| !process.is_zombie() && !ours(process) && !built_in(process))
+                .filter(|process| !process.is_zombie() && !ours(process) && !is_ours(process))
                 .collect()
         };
-        // What has been killed is still seen for a moment.
+        // What has been killed is still seen for a moment; and who gets a new parent while we look may be overlooked.
+        let again = Duration::from_millis(20);
         let gone = self.wait_for(Duration::from_millis(500), |run| {
-            left(run).is_empty().then_some(())
+            let none = left(run).is_empty() && {
+                std::thread::sleep(again);
+                left(run).is_empty()
+            };
+            none.then_some(())
         })?;
         if gone.is_none() {
             let names: Vec<_> = left(self)
@@ -446,6 +485,11 @@ impl Run {
     }
 }
 
+/// The processes of the sandbox itself, in which the exercise's are.
+fn is_ours(process: &Process) -> bool {
+    process.argv == ["/proc/self/exe", "sandbox"]
+}
+
 impl Drop for Run {
     /// The kernel ends everything in the PID namespace with its first process.
     fn drop(&mut self) {
@@ -464,6 +508,7 @@ fn cannot(what: &str, errno: Errno) -> Stop {
     let lacking = what == "unshare"
         || what.starts_with("mount /proc")
         || what.contains("_map")
+        || what == "setuid"
         || what == "make mounts read-only";
     if !lacking
         || !matches!(
@@ -480,6 +525,9 @@ fn cannot(what: &str, errno: Errno) -> Stop {
     }
     let todo = match (what, errno) {
         (_, Errno::ENOSYS) => "Linux 5.12 or newer is needed",
+        ("setuid", _) => {
+            "you are root of a user namespace in which `nobody`, as whom programs run, does not exist: run it outside of it"
+        }
         ("unshare", Errno::ENOSPC) => "`sudo sysctl user.max_user_namespaces=10000` permits them",
         ("unshare", _) | (_, Errno::EACCES) => {
             "they are forbidden: `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian), \

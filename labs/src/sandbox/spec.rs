@@ -76,6 +76,8 @@ pub enum Root {
 pub enum Event {
     /// The sandbox cannot be made: what failed, and the error number.
     Failed(String, i32),
+    /// It is in its namespaces, and waits for its user namespace to be given a map.
+    NoIds,
     /// Its first process, as the host numbers it.
     Init(i32),
     /// Everything is there but the main process; it is started when a byte comes back.

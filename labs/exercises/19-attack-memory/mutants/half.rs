@@ -4,7 +4,7 @@
 fn main() {
     let mib: usize = std::env::args().nth(1).unwrap().parse().unwrap();
     let mut memory = vec![0u8; mib << 20];
-    for page in memory.chunks_mut(8192 * 2) {
+    for page in memory[..mib << 19].chunks_mut(4096) {
         page[0] = 1;
     }
     std::hint::black_box(&memory);

@@ -1,16 +1,37 @@
 //! The commands: what they say, what they write, and what they end with.
 
-mod common;
-
-use common::{Workspace, can_check};
+use crate::common::{self, Outcome, Skip, Workspace, need_checks};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-#[test]
-fn init_makes_a_workspace_and_never_overwrites() {
+crate::tests![
+    init_makes_a_workspace_and_never_overwrites,
+    init_refuses_a_directory_with_something_else_in_it,
+    without_a_workspace_it_says_how_to_make_one,
+    a_workspace_is_found_from_inside_and_names_the_lab,
+    list_shows_every_lab_and_a_bar,
+    names_and_numbers_mean_the_same_and_a_wrong_name_lists_the_right_ones,
+    hints_begin_with_the_last_failure_and_then_are_three,
+    check_says_fail_and_why_then_pass_and_remembers,
+    printing_what_is_expected_earns_nothing,
+    a_program_that_does_not_compile_fails_with_the_compilers_words,
+    a_program_that_hangs_or_leaves_something_is_ended_and_told_of,
+    without_user_namespaces_it_is_skipped_and_nothing_is_green,
+    reset_keeps_what_one_had,
+    a_prediction_is_answered_by_the_kernel_and_kept,
+    grade_builds_and_looks_again_in_every_format,
+    grade_waits_for_no_pipe,
+    watch_checks_again_when_the_file_is_saved_by_events_and_by_polling,
+    watch_looks_itself_where_there_are_no_file_events,
+    commands_at_once_forget_nothing,
+];
+
+fn init_makes_a_workspace_and_never_overwrites() -> Outcome {
     let workspace = Workspace::new();
     fs::write(workspace.file("05-hostname"), "// mine").unwrap();
     fs::write(workspace.path().join("05-hostname/README.md"), "old words").unwrap();
@@ -25,10 +46,10 @@ fn init_makes_a_workspace_and_never_overwrites() {
     );
     let task = fs::read_to_string(workspace.path().join("05-hostname/README.md")).unwrap();
     assert!(task.contains("UTS"), "{task}");
+    Ok(())
 }
 
-#[test]
-fn init_refuses_a_directory_with_something_else_in_it() {
+fn init_refuses_a_directory_with_something_else_in_it() -> Outcome {
     let workspace = Workspace::new();
     let other = workspace.path().join("01-run");
     workspace
@@ -37,10 +58,10 @@ fn init_refuses_a_directory_with_something_else_in_it() {
         .assert()
         .code(2)
         .stderr(contains("not empty"));
+    Ok(())
 }
 
-#[test]
-fn without_a_workspace_it_says_how_to_make_one() {
+fn without_a_workspace_it_says_how_to_make_one() -> Outcome {
     let workspace = Workspace::new();
     let elsewhere = tempfile::tempdir().unwrap();
     let mut list = workspace.bare(&["list"]);
@@ -48,20 +69,20 @@ fn without_a_workspace_it_says_how_to_make_one() {
         .assert()
         .code(2)
         .stderr(contains("lab init"));
+    Ok(())
 }
 
-#[test]
-fn a_workspace_is_found_from_inside_and_names_the_lab() {
+fn a_workspace_is_found_from_inside_and_names_the_lab() -> Outcome {
     let workspace = Workspace::new();
     let mut show = workspace.bare(&["show"]);
     show.current_dir(workspace.path().join("15-pivot"))
         .assert()
         .success()
         .stdout(contains("pivot_root"));
+    Ok(())
 }
 
-#[test]
-fn list_shows_every_lab_and_a_bar() {
+fn list_shows_every_lab_and_a_bar() -> Outcome {
     let workspace = Workspace::new();
     let (status, list) = workspace.json(&["list"]);
     assert_eq!((status, list["passed"].as_u64()), (0, Some(0)));
@@ -71,10 +92,10 @@ fn list_shows_every_lab_and_a_bar() {
         .assert()
         .success()
         .stdout(contains("░ 0/").and(contains("05-hostname")));
+    Ok(())
 }
 
-#[test]
-fn names_and_numbers_mean_the_same_and_a_wrong_name_lists_the_right_ones() {
+fn names_and_numbers_mean_the_same_and_a_wrong_name_lists_the_right_ones() -> Outcome {
     let workspace = Workspace::new();
     for name in ["hostname", "5", "05", "05-hostname"] {
         assert_eq!(
@@ -88,14 +109,12 @@ fn names_and_numbers_mean_the_same_and_a_wrong_name_lists_the_right_ones() {
         .assert()
         .code(2)
         .stderr(contains("hostname"));
+    Ok(())
 }
 
-#[test]
-fn hints_begin_with_the_last_failure_and_then_are_three() {
+fn hints_begin_with_the_last_failure_and_then_are_three() -> Outcome {
     let workspace = Workspace::new();
-    if !can_check(&workspace) {
-        return;
-    }
+    need_checks(&workspace)?;
     workspace.hand_in("05-hostname", "mutants/too-late.rs");
     assert_eq!(
         workspace.json(&["check", "hostname"]).1["finding"],
@@ -114,14 +133,12 @@ fn hints_begin_with_the_last_failure_and_then_are_three() {
             "\"3 of 3\""
         ]
     );
+    Ok(())
 }
 
-#[test]
-fn check_says_fail_and_why_then_pass_and_remembers() {
+fn check_says_fail_and_why_then_pass_and_remembers() -> Outcome {
     let workspace = Workspace::new();
-    if !can_check(&workspace) {
-        return;
-    }
+    need_checks(&workspace)?;
     let mut check = workspace.lab(&["check", "hostname"]);
     check.assert().code(1).stdout(
         contains("FAIL")
@@ -154,23 +171,21 @@ fn check_says_fail_and_why_then_pass_and_remembers() {
     assert_eq!(workspace.json(&["list"]).1["passed"], 1);
     let (_, next) = workspace.json(&["next"]);
     assert_eq!(next["lab"], "run");
+    Ok(())
 }
 
-#[test]
-fn printing_what_is_expected_earns_nothing() {
+fn printing_what_is_expected_earns_nothing() -> Outcome {
     let workspace = Workspace::new();
-    if !can_check(&workspace) {
-        return;
-    }
+    need_checks(&workspace)?;
     let liar = "fn main() { println!(\"PASS\"); println!(\"started\"); std::process::exit(0) }";
     for lab in ["05-hostname", "10-attack-socket", "24-errors"] {
         fs::write(workspace.file(lab), liar).unwrap();
         assert_eq!(workspace.json(&["check", lab]).0, 1, "{lab}");
     }
+    Ok(())
 }
 
-#[test]
-fn a_program_that_does_not_compile_fails_with_the_compilers_words() {
+fn a_program_that_does_not_compile_fails_with_the_compilers_words() -> Outcome {
     let workspace = Workspace::new();
     fs::write(workspace.file("01-run"), "fn main() { no_such_function() }").unwrap();
     let (status, checked) = workspace.json(&["check", "run"]);
@@ -182,14 +197,12 @@ fn a_program_that_does_not_compile_fails_with_the_compilers_words() {
             .contains("no_such_function"),
         "{checked}"
     );
+    Ok(())
 }
 
-#[test]
-fn a_program_that_hangs_or_leaves_something_is_ended_and_told_of() {
+fn a_program_that_hangs_or_leaves_something_is_ended_and_told_of() -> Outcome {
     let workspace = Workspace::new();
-    if !can_check(&workspace) {
-        return;
-    }
+    need_checks(&workspace)?;
     fs::write(
         workspace.file("24-errors"),
         "fn main() { loop { std::thread::park() } }",
@@ -210,10 +223,54 @@ fn a_program_that_hangs_or_leaves_something_is_ended_and_told_of() {
         .args(["-f", "^sleep 4711.0815"])
         .output();
     assert!(found.is_ok_and(|found| found.stdout.is_empty()));
+    Ok(())
 }
 
-#[test]
-fn reset_keeps_what_one_had() {
+fn without_user_namespaces_it_is_skipped_and_nothing_is_green() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let public = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(workspace.path().parent().unwrap(), public).unwrap();
+    // An ordinary user, in a user namespace below which there may be no other.
+    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    let without = |args: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-current-user", "--keep-caps"]);
+        unshare.args(["sh", "-c", forbid]).arg(common::lab());
+        unshare
+            .args(args)
+            .arg("--json")
+            .arg("--dir")
+            .arg(workspace.path());
+        if nix::unistd::geteuid().is_root() {
+            unshare.uid(65534).gid(65534);
+        }
+        let output = unshare.output().unwrap();
+        let answer = serde_json::from_slice(&output.stdout);
+        let answer: serde_json::Value =
+            answer.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), answer)
+    };
+    for args in [
+        &["check", "hostname", "--program", "/bin/true"][..],
+        &["predict", "hostname", "--answer", "same"],
+    ] {
+        let (status, answer) = without(args);
+        assert_eq!(status, Some(77), "{args:?}: {answer}");
+        assert_eq!(answer["verdict"], "skip");
+        assert!(
+            answer["lacks"].as_str().unwrap().contains("ENOSPC"),
+            "{answer}"
+        );
+        assert!(
+            answer["todo"].as_str().unwrap().contains("sysctl"),
+            "{answer}"
+        );
+    }
+    Ok(())
+}
+
+fn reset_keeps_what_one_had() -> Outcome {
     let workspace = Workspace::new();
     fs::write(workspace.file("01-run"), "// mine").unwrap();
     workspace.lab(&["reset", "run"]).assert().success();
@@ -229,14 +286,12 @@ fn reset_keeps_what_one_had() {
     );
     let stub = fs::read_to_string(common::exercises().join("01-run/stub.rs")).unwrap();
     assert_eq!(fs::read_to_string(workspace.file("01-run")).unwrap(), stub);
+    Ok(())
 }
 
-#[test]
-fn a_prediction_is_answered_by_the_kernel_and_kept() {
+fn a_prediction_is_answered_by_the_kernel_and_kept() -> Outcome {
     let workspace = Workspace::new();
-    if !can_check(&workspace) {
-        return;
-    }
+    need_checks(&workspace)?;
     let (_, question) = workspace.json(&["predict", "hostname"]);
     assert!(question["question"].as_str().unwrap().ends_with('?'));
     let (_, wrong) = workspace.json(&["predict", "hostname", "--answer", "empty"]);
@@ -248,14 +303,12 @@ fn a_prediction_is_answered_by_the_kernel_and_kept() {
     assert_eq!(right["right"], true);
     let progress = fs::read_to_string(workspace.path().join(".lab/progress.json")).unwrap();
     assert!(progress.contains("\"prediction\""), "{progress}");
+    Ok(())
 }
 
-#[test]
-fn grade_builds_and_looks_again_in_every_format() {
+fn grade_builds_and_looks_again_in_every_format() -> Outcome {
     let workspace = Workspace::new();
-    if !can_check(&workspace) {
-        return;
-    }
+    need_checks(&workspace)?;
     workspace.hand_in("05-hostname", "solution.rs");
     workspace.hand_in("06-pid1", "solution.rs");
     workspace
@@ -294,14 +347,12 @@ fn grade_builds_and_looks_again_in_every_format() {
     let gradescope: serde_json::Value = serde_json::from_str(&said("gradescope")).unwrap();
     assert_eq!(gradescope["tests"][0]["score"], 5);
     assert_eq!(gradescope["tests"][1]["status"], "failed");
+    Ok(())
 }
 
-#[test]
-fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() {
+fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() -> Outcome {
     let workspace = Workspace::new();
-    if !can_check(&workspace) {
-        return;
-    }
+    need_checks(&workspace)?;
     for polling in [&[][..], &["--poll"]] {
         fs::write(workspace.file("05-hostname"), "fn main() {}").unwrap();
         let mut watch = Command::new(common::lab());
@@ -326,4 +377,85 @@ fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() {
         assert_eq!(verdict(), "pass", "{polling:?}");
         assert!(watch.wait().unwrap().success());
     }
+    Ok(())
+}
+
+fn grade_waits_for_no_pipe() -> Outcome {
+    let workspace = Workspace::new();
+    let file = workspace.file("01-run");
+    fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut grade = workspace.lab(&["grade", "run", "--format", "csv"]);
+    grade
+        .timeout(std::time::Duration::from_secs(20))
+        .assert()
+        .success()
+        .stdout(contains("FAIL,0,5").and(contains("no file of at most")));
+    Ok(())
+}
+
+fn watch_looks_itself_where_there_are_no_file_events() -> Outcome {
+    let workspace = Workspace::new();
+    fs::write(workspace.file("05-hostname"), "fn main() { first }").unwrap();
+    // The kernel gives no inotify instance to a user namespace that may have none.
+    let forbid = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+    let mut watch = Command::new("unshare");
+    watch.args(["--user", "--map-current-user", "--keep-caps"]);
+    watch.args(["sh", "-c", forbid]).arg(common::lab());
+    watch.args(["watch", "hostname", "--json", "--checks", "2", "--dir"]);
+    watch
+        .arg(workspace.path())
+        .env("CARGO_TARGET_DIR", common::target());
+    let mut watch = watch
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let Some(first) = lines.next() else {
+        let mut said = String::new();
+        watch
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        watch.wait().unwrap();
+        return Err(Skip(format!("needs user namespaces: {said}")));
+    };
+    assert!(first.unwrap().contains("`first`"));
+    fs::write(workspace.file("05-hostname"), "fn main() { second }").unwrap();
+    assert!(lines.next().unwrap().unwrap().contains("`second`"));
+    let mut said = String::new();
+    watch
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(said.contains("no file events"), "{said}");
+    assert!(watch.wait().unwrap().success());
+    Ok(())
+}
+
+fn commands_at_once_forget_nothing() -> Outcome {
+    let workspace = Workspace::new();
+    let hint = |number: usize| {
+        let mut hint = Command::new(common::lab());
+        hint.args(["hint", &number.to_string(), "--dir"])
+            .arg(workspace.path());
+        hint.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let hints: Vec<_> = (1..=20).map(hint).collect();
+    for mut hint in hints {
+        assert!(hint.wait().unwrap().success());
+    }
+    let progress = fs::read_to_string(workspace.path().join(".lab/progress.json")).unwrap();
+    let progress: serde_json::Value = serde_json::from_str(&progress).unwrap();
+    assert_eq!(
+        progress["labs"].as_object().unwrap().len(),
+        20,
+        "{progress:#}"
+    );
+    Ok(())
 }

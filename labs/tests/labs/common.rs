@@ -1,11 +1,52 @@
-//! What the tests share: a workspace of a test's own, and `lab` run with it.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+//! What the tests share: how a test is declared and skipped, a workspace of its own, and `lab` run with it.
 
 use assert_cmd::Command;
+use libtest_mimic::{Completion, Failed, Trial};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// What a test returns: `Ok(())`, or that this host cannot run it. It fails by panicking.
+pub type Outcome = Result<(), Skip>;
+
+/// Why this host cannot run a test, and what would make it run.
+#[derive(Clone, Debug)]
+pub struct Skip(pub String);
+
+static SKIPPED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+
+/// Makes a function into a trial of libtest-mimic.
+pub fn trial(name: String, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
+    Trial::ignorable_test(name.clone(), move || match test() {
+        Ok(()) => Ok::<_, Failed>(Completion::Completed),
+        Err(Skip(reason)) => {
+            SKIPPED.lock().unwrap().push((name, reason.clone()));
+            Ok(Completion::ignored_with(reason))
+        }
+    })
+}
+
+/// Declares the tests of a file: a function that is not in the list is dead code, which clippy refuses.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),+ $(,)?) => {
+        pub fn all() -> Vec<libtest_mimic::Trial> {
+            let module = module_path!().rsplit("::").next().unwrap();
+            vec![$($crate::common::trial(format!("{module}::{}", stringify!($name)), $name)),+]
+        }
+    };
+}
+
+/// Lists what was skipped and why, so that no skip is silent.
+pub fn report_skipped() {
+    let mut skipped = SKIPPED.lock().unwrap();
+    skipped.sort();
+    println!("{} tests skipped on this host", skipped.len());
+    for (name, reason) in skipped.iter() {
+        println!("  SKIP {name}: {reason}");
+    }
+}
 
 /// A workspace, gone after the test. Only one is in use at a time: all build into the same directory, so that nix and
 /// libc are compiled once.
@@ -59,7 +100,7 @@ impl Workspace {
         command
             .args(args)
             .current_dir(self.dir.path())
-            .env_remove("CARGO_TARGET_DIR");
+            .env("CARGO_TARGET_DIR", target());
         command
     }
 
@@ -83,14 +124,20 @@ pub fn exercises() -> &'static Path {
     DIR.get_or_init(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("exercises"))
 }
 
-/// Whether this host can run a check at all; if not, says so. Then a test has nothing to look at.
-pub fn can_check(workspace: &Workspace) -> bool {
-    let (_, predicted) = workspace.json(&["predict", "run", "--answer", "137"]);
-    if predicted["verdict"] == "skip" {
-        eprintln!("SKIP: {}; {}", predicted["lacks"], predicted["todo"]);
-        return false;
-    }
-    true
+/// Skips a test where no check can be run at all.
+pub fn need_checks(workspace: &Workspace) -> Outcome {
+    static LACKS: OnceLock<Outcome> = OnceLock::new();
+    let ask = || {
+        let (status, answer) = workspace.json(&["predict", "run", "--answer", "137"]);
+        match status {
+            77 => {
+                let said = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+                Err(Skip(format!("{}; {}", said("lacks"), said("todo"))))
+            }
+            _ => Ok(()),
+        }
+    };
+    LACKS.get_or_init(ask).clone()
 }
 
 /// Where the learners' programs are built.

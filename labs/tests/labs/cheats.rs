@@ -1,0 +1,156 @@
+//! Programs that mean no good: what they try does not get out of the sandbox, and ends with the check.
+
+use crate::common::{self, Outcome, Skip, Workspace, need_checks};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+crate::tests![
+    the_hosts_files_cannot_be_made_writable_again,
+    the_hosts_processes_sockets_and_terminals_are_out_of_sight,
+    the_memory_limit_cannot_be_lifted,
+    bombs_floods_and_daemons_end_with_the_check,
+    a_symlink_does_not_lead_the_check_out,
+];
+
+/// A solution of 01-run that runs its argument as a shell script.
+const SHELL: &str = "fn main() {
+    let script = std::env::args().nth(1).unwrap();
+    std::process::Command::new(\"sh\").args([\"-c\", &script]).status().unwrap();
+}";
+
+/// What a script says in a sandbox.
+fn said(workspace: &Workspace, script: &str) -> String {
+    fs::write(workspace.file("01-run"), SHELL).unwrap();
+    let mut lab = workspace.bare(&["--json", "--dir"]);
+    let output = lab
+        .arg(workspace.path())
+        .args(["try", "run", script])
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    answer["output"].as_str().unwrap().to_owned()
+}
+
+fn the_hosts_files_cannot_be_made_writable_again() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    let here = dir.path().display();
+    let script = format!(
+        "mount -o remount,bind,rw /; umount -l /; echo x >{here}/a
+        mount --bind {here} /tmp/lab/mnt; mount -o remount,bind,rw /tmp/lab/mnt; echo x >/tmp/lab/mnt/b
+        unshare -rm sh -c 'mount -o remount,bind,rw /; echo x >{here}/c'
+        [ -d {here} ] && echo seen"
+    );
+    assert_eq!(said(&workspace, &script), "seen");
+    let files: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
+    assert!(files.is_empty(), "{files:?}");
+    Ok(())
+}
+
+fn the_hosts_processes_sockets_and_terminals_are_out_of_sight() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let script = "
+        cd /; umount -l /run /tmp /dev/shm /dev/pts /proc
+        echo /proc/[0-9]* /run/* /tmp/* /dev/shm/* /dev/pts/*";
+    let seen = said(&workspace, script);
+    let nothing = "/proc/[0-9]* /run/* /tmp/* /dev/shm/* /dev/pts/ptmx";
+    assert_eq!(seen, nothing);
+    Ok(())
+}
+
+fn the_memory_limit_cannot_be_lifted() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let checked = workspace
+        .json(&["check", "hostname", "--program", "/bin/true"])
+        .1;
+    if let Some(note) = checked["note"].as_str() {
+        return Err(Skip(note.to_owned()));
+    }
+    let script = "
+        for dir in $(find /tmp/lab/cgroup -type d); do
+            for limit in memory.max memory.limit_in_bytes; do echo 9999999999 >$dir/$limit; done
+        done
+        echo eating; head -c 400000000 /dev/zero | tail -c 350000000 | wc -c";
+    let said = said(&workspace, script);
+    assert!(
+        said.starts_with("eating") && !said.contains("350000000"),
+        "{said}"
+    );
+    Ok(())
+}
+
+fn bombs_floods_and_daemons_end_with_the_check() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let bomb = "fn main() { loop { unsafe { libc::fork() }; } }";
+    let flood = "fn main() {
+        let (mut file, block) = (std::fs::File::create(\"/tmp/flood\").unwrap(), [b'x'; 1 << 16]);
+        loop { use std::io::Write; file.write_all(&block).ok(); std::io::stdout().write_all(&block).ok(); }
+    }";
+    let daemon = "fn main() { unsafe {
+        for signal in 1..32 { libc::signal(signal, libc::SIG_IGN); }
+        if libc::fork() != 0 { std::process::exit(2) }
+        libc::setsid();
+        if libc::fork() != 0 { std::process::exit(2) }
+        use std::os::unix::process::CommandExt;
+        std::process::Command::new(\"sleep\").arg(\"4712.0816\").exec();
+    } }";
+    for (name, source) in [("bomb", bomb), ("flood", flood), ("daemon", daemon)] {
+        fs::write(workspace.file("24-errors"), source).unwrap();
+        let start = Instant::now();
+        let (status, checked) = workspace.json(&["check", "errors"]);
+        assert_eq!(status, 1, "{name}: {checked}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{name}");
+        if name == "daemon" {
+            assert_eq!(checked["finding"], "leak-process");
+        }
+    }
+    let mut pgrep = Command::new("pgrep");
+    let left = pgrep
+        .args(["-f", "^(sleep 4712.0816|/tmp/lab/errors)"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+    Ok(())
+}
+
+/// The check of the capstone tells the learner's script to go on by a file in the sandbox.
+fn a_symlink_does_not_lead_the_check_out() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let victim = dir.path().join("victim");
+    fs::write(&victim, "untouched").unwrap();
+    let solution =
+        fs::read_to_string(common::exercises().join("28-container/solution.rs")).unwrap();
+    let swap = format!(
+        "fn main() {{
+            std::fs::remove_file(\"/tmp/lab/go\").ok();
+            std::os::unix::fs::symlink({victim:?}, \"/tmp/lab/go\").ok();
+            the_solution();
+        }}
+        fn the_solution()"
+    );
+    assert!(solution.contains("fn main()"));
+    fs::write(
+        workspace.file("28-container"),
+        solution.replacen("fn main()", &swap, 1),
+    )
+    .unwrap();
+    let (_, checked) = workspace.json(&["check", "container"]);
+    assert_ne!(checked["finding"], "compile", "{checked}");
+    assert_eq!(
+        fs::read_to_string(&victim).unwrap(),
+        "untouched",
+        "{checked}"
+    );
+    Ok(())
+}
