@@ -210,6 +210,10 @@ fn log_to_stderr(format: LogFormat) {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.with_ansi(false).init(),
     }
+    // In one line, as all else that is logged.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("{}", panic.to_string().replace('\n', " "));
+    }));
 }
 
 async fn start(serve: Serve) -> Result<()> {
