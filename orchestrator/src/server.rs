@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -26,7 +26,8 @@ const HEAD: usize = 32 << 10;
 /// Somewhere that clients connect to.
 pub struct Listener {
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    /// The certificate and key that are in use at the moment.
+    tls: Option<watch::Receiver<TlsAcceptor>>,
 }
 
 impl Listener {
@@ -34,7 +35,10 @@ impl Listener {
     ///
     /// # Errors
     /// If it is taken, or not ours.
-    pub async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Listener> {
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<watch::Receiver<TlsAcceptor>>,
+    ) -> Result<Listener> {
         let socket = TcpListener::bind(address).await;
         let socket = socket.with_context(|| format!("cannot listen on {address}"))?;
         Ok(Listener { socket, tls })
@@ -79,7 +83,8 @@ impl Listener {
                 }
             };
             stream.set_nodelay(true).ok();
-            let (router, tls) = (router.clone(), self.tls.clone());
+            let router = router.clone();
+            let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
             let (http1, http2) = (Arc::clone(&http1), Arc::clone(&http2));
             let watcher = graceful.watcher();
             let shutdown = shutdown.clone();
