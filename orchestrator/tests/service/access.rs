@@ -1,7 +1,7 @@
 //! Who may do what: TLS, tokens, an OpenID Connect issuer, other origins, and being reached from elsewhere.
 
 use crate::common::{
-    Outcome, Server, eventually, need_program, rootfs, send, send_with,
+    Outcome, Server, eventually, need_containers, need_program, rootfs, send, send_with,
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ crate::tests![
     beyond_the_loopback_only_if_asked_for,
     tokens_open_and_close,
     who_may_look_sees_no_secrets,
+    variables_are_in_no_command_line,
     an_issuers_tokens,
     pages_of_other_origins,
     names_that_are_not_ours,
@@ -360,6 +361,54 @@ fn who_may_look_sees_no_secrets() -> Outcome {
     }
     server.token = Some(operate);
     assert!(server.get("/containers/web").text.contains("KEY=hunter2"));
+    Ok(())
+}
+
+/// Any user of this host may read `/proc/PID/cmdline`.
+fn variables_are_in_no_command_line() -> Outcome {
+    need_containers()?;
+    let server = Server::start();
+    let secret = format!("hunter{}", std::process::id());
+    let body = json!({
+        "name": "web", "rootfs": rootfs(), "args": ["sleep", "1000"], "memory": "max", "cpus": "max",
+        "env": [format!("KEY={secret}")],
+    });
+    server.post("/containers", &body).data();
+    server.post("/containers/web/start", &json!({})).data();
+    let seen = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let url = format!("{}/containers/web/exec", server.url);
+    let exec = |script: &str| {
+        let env = [
+            format!("OTHER={secret}"),
+            "MINIRUN_HOME=/none".into(),
+            "PATH=/bin".into(),
+            "EMPTY=".into(),
+        ];
+        let body = json!({"args": ["/bin/sh", "-c", script], "env": env}).to_string();
+        send(
+            "POST",
+            &url,
+            &[("content-type", "application/json")],
+            Some(&body),
+        )
+        .data()
+    };
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| exec("echo $KEY $OTHER $MINIRUN_HOME $PATH [${EMPTY-unset}]; while [ ! -e /tmp/end ]; do sleep 0.1; done"));
+        let lines = eventually("it runs", || {
+            Some(seen()).filter(|lines| lines.contains("/tmp/end ]"))
+        });
+        exec("touch /tmp/end");
+        let wanted = format!("{secret} {secret} /none /bin []\n");
+        assert_eq!(running.join().unwrap()["stdout"], wanted);
+        assert!(!lines.contains(&secret), "{lines}");
+    });
+    assert!(!server.log().contains(&secret));
     Ok(())
 }
 
