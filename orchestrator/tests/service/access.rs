@@ -496,7 +496,12 @@ fn an_issuers_tokens() -> Outcome {
     server.token = Some(sign(&claims, Some("one")));
     *issuer.keys.lock().unwrap() = json!("nonsense");
     server.get("/containers").error(503);
-    *issuer.keys.lock().unwrap() = json!({"keys": [{"kty": "of another kind"}, jwk]});
+    let (not_to_sign_key, mut not_to_sign, _) = key_pair("not to sign");
+    not_to_sign["use"] = json!("enc");
+    let (of_another_kind_key, mut of_another_kind, _) = key_pair("another kind");
+    of_another_kind["alg"] = json!("ES384");
+    let keys = json!([{"kty": "unknown"}, not_to_sign, of_another_kind, jwk]);
+    *issuer.keys.lock().unwrap() = json!({"keys": keys});
     eventually("the keys are asked for again", || {
         (server.get("/containers").status == 200).then_some(())
     });
@@ -548,17 +553,23 @@ fn an_issuers_tokens() -> Outcome {
             401
         );
     }
-    // Signed by somebody else's key, under our key's name and another.
+    // Signed by somebody else's key, under our key's name and another; by the issuer's, which are for something else.
     let (other, other_jwk, _) = key_pair("two");
-    for id in ["one", "two"] {
+    for (id, key) in [
+        ("one", &other),
+        ("two", &other),
+        ("not to sign", &not_to_sign_key),
+        ("another kind", &of_another_kind_key),
+    ] {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(id.into());
-        assert_eq!(
-            status(encode(&header, &claims, &other).unwrap()),
-            401,
-            "{id}"
-        );
+        let token = encode(&header, &claims, key).unwrap();
+        assert_eq!(status(token), 401, "{id}");
     }
+    let mut critical = Header::new(Algorithm::ES256);
+    critical.kid = Some("one".into());
+    critical.crit = Some(vec!["something".into()]);
+    assert_eq!(status(encode(&critical, &claims, &key).unwrap()), 401);
     assert!(
         *issuer.asked.lock().unwrap() <= asked + 1,
         "who sends nonsense does not make us ask the issuer"
