@@ -7,6 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,9 @@ use tower::ServiceExt;
 
 /// Until a client has sent the head of a request, or has agreed on keys.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client may leave an answer unread for so long, milliseconds: then the connection is given to somebody else.
+const UNREAD: u32 = 20_000;
 
 /// The greatest head of a request, bytes.
 const HEAD: usize = 32 << 10;
@@ -83,6 +87,7 @@ impl Listener {
                 }
             };
             stream.set_nodelay(true).ok();
+            setsockopt(&stream, TcpUserTimeout, &UNREAD).ok();
             let router = router.clone();
             let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
             let (http1, http2) = (Arc::clone(&http1), Arc::clone(&http2));
