@@ -138,7 +138,7 @@ impl Host {
         args.push(name.as_str().into());
         // Not ended with the request: half a start is of no use to anybody.
         let host = self.clone();
-        let run = tokio::spawn(async move { host.run(args, None, CAPTURE, false).await });
+        let run = tokio::spawn(async move { host.run(args, vec![], None, CAPTURE, false).await });
         let ran = run.await.map_err(|error| {
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         })??;
@@ -155,10 +155,11 @@ impl Host {
     }
 
     /// Runs minirun with this store. What the environment of the server holds (the password of the database) is
-    /// none of the containers' business.
+    /// none of the containers' business: it gets these variables, and the few that it needs.
     pub async fn run(
         &self,
         args: Vec<OsString>,
+        env: Vec<(String, String)>,
         stdin: Option<Vec<u8>>,
         capture: usize,
         ends_with_us: bool,
@@ -168,7 +169,7 @@ impl Host {
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
         };
         let mut command = Command::new(&self.minirun);
-        command.args(args).env_clear().current_dir("/");
+        command.args(args).env_clear().envs(env).current_dir("/");
         command.env("MINIRUN_HOME", self.store.home());
         command.env("NO_COLOR", "1");
         for name in ["PATH", "HOME", "XDG_RUNTIME_DIR"] {

@@ -210,6 +210,10 @@ fn log_to_stderr(format: LogFormat) {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.with_ansi(false).init(),
     }
+    // In one line, as all else that is logged.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("{}", panic.to_string().replace('\n', " "));
+    }));
 }
 
 async fn start(serve: Serve) -> Result<()> {
@@ -229,7 +233,8 @@ async fn start(serve: Serve) -> Result<()> {
         _ => None,
     };
     let auth = Auth::new(tokens, oidc);
-    let listeners = listen(&serve, auth.is_required()).await?;
+    let (listeners, pair) = listen(&serve, auth.is_required()).await?;
+    tokio::spawn(tls::keep_up(pair));
     let mut serving = tokio::task::JoinSet::new();
     let store_done = CancellationToken::new();
     let mut keeping = tokio::task::JoinSet::new();
@@ -283,23 +288,24 @@ async fn start(serve: Serve) -> Result<()> {
     Ok(())
 }
 
-async fn listen(serve: &Serve, authenticated: bool) -> Result<Vec<Listener>> {
+async fn listen(serve: &Serve, authenticated: bool) -> Result<(Vec<Listener>, Option<tls::Pair>)> {
     let mut listeners = Vec::new();
+    let mut pair = None;
     if let Some(address) = address(&serve.http)? {
         serve.check_exposure(address, false, authenticated)?;
         listeners.push(Listener::bind(address, None).await?);
     }
     if let Some(address) = address(&serve.https)? {
-        let tls = tls::acceptor(&serve.tls_cert, &serve.tls_key)?;
-        if let Some(tls) = tls {
+        pair = tls::Pair::open(&serve.tls_cert, &serve.tls_key)?;
+        if let Some(pair) = &pair {
             serve.check_exposure(address, true, authenticated)?;
-            listeners.push(Listener::bind(address, Some(tls)).await?);
+            listeners.push(Listener::bind(address, Some(pair.acceptor())).await?);
         }
     }
     if listeners.is_empty() {
         bail!("there is nowhere to listen: HTTP is off, and there is no certificate for HTTPS");
     }
-    Ok(listeners)
+    Ok((listeners, pair))
 }
 
 async fn open_store(

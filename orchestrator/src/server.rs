@@ -7,12 +7,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -20,13 +21,17 @@ use tower::ServiceExt;
 /// Until a client has sent the head of a request, or has agreed on keys.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A client may leave an answer unread for so long, milliseconds: then the connection is given to somebody else.
+const UNREAD: u32 = 20_000;
+
 /// The greatest head of a request, bytes.
 const HEAD: usize = 32 << 10;
 
 /// Somewhere that clients connect to.
 pub struct Listener {
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    /// The certificate and key that are in use at the moment.
+    tls: Option<watch::Receiver<TlsAcceptor>>,
 }
 
 impl Listener {
@@ -34,7 +39,10 @@ impl Listener {
     ///
     /// # Errors
     /// If it is taken, or not ours.
-    pub async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Listener> {
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<watch::Receiver<TlsAcceptor>>,
+    ) -> Result<Listener> {
         let socket = TcpListener::bind(address).await;
         let socket = socket.with_context(|| format!("cannot listen on {address}"))?;
         Ok(Listener { socket, tls })
@@ -79,7 +87,9 @@ impl Listener {
                 }
             };
             stream.set_nodelay(true).ok();
-            let (router, tls) = (router.clone(), self.tls.clone());
+            setsockopt(&stream, TcpUserTimeout, &UNREAD).ok();
+            let router = router.clone();
+            let tls = self.tls.as_ref().map(|tls| tls.borrow().clone());
             let (http1, http2) = (Arc::clone(&http1), Arc::clone(&http2));
             let watcher = graceful.watcher();
             let shutdown = shutdown.clone();

@@ -1,6 +1,7 @@
 //! TLS: the server's certificate and key, and making a pair that a browser does not believe but encrypts with.
 
-use anyhow::{Context, Result, bail};
+use crate::auth::tokens::{Version, version};
+use anyhow::{Context, Result, anyhow, bail};
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType,
 };
@@ -8,18 +9,104 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+/// How often the files of a certificate and its key are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Who has replaced one of them replaces the other within this time.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// A certificate and its key in their files, and what is in use of them.
+pub struct Pair {
+    cert: PathBuf,
+    key: PathBuf,
+    read: [Option<Version>; 2],
+    current: watch::Sender<TlsAcceptor>,
+}
+
+impl Pair {
+    /// Reads them; `None` if neither is there.
+    ///
+    /// # Errors
+    /// If only one of them is there, if they do not belong together, or others may read the key.
+    pub fn open(cert: &Path, key: &Path) -> Result<Option<Pair>> {
+        let read = [version(cert), version(key)];
+        let Some(acceptor) = acceptor(cert, key)? else {
+            return Ok(None);
+        };
+        Ok(Some(Pair {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            read,
+            current: watch::Sender::new(acceptor),
+        }))
+    }
+
+    /// What connections are accepted with; it changes when the files do.
+    pub fn acceptor(&self) -> watch::Receiver<TlsAcceptor> {
+        self.current.subscribe()
+    }
+
+    fn has_changed(&self) -> bool {
+        self.read != [version(&self.cert), version(&self.key)]
+    }
+
+    /// Reads them again. What cannot be used changes nothing.
+    fn renew(&mut self) {
+        self.read = [version(&self.cert), version(&self.key)];
+        let gone = || Err(anyhow!("the certificate and its key have gone"));
+        match acceptor(&self.cert, &self.key).and_then(|acceptor| acceptor.map_or_else(gone, Ok)) {
+            Ok(acceptor) => {
+                self.current.send_replace(acceptor);
+                let cert = self.cert.display();
+                tracing::info!("the certificate {cert} was read again: new connections get it");
+            }
+            Err(error) => tracing::error!(
+                "THE NEW CERTIFICATE CANNOT BE USED, and the old one stays in use: {error:#}"
+            ),
+        }
+    }
+}
+
+/// Reads a certificate and its key again when they change, and at once on SIGHUP.
+pub async fn keep_up(mut pair: Option<Pair>) {
+    // When a terminal is closed, SIGHUP means that we should end.
+    let hangup = (!std::io::stdin().is_terminal()).then(|| signal(SignalKind::hangup()));
+    let mut hangup = hangup.and_then(Result::ok);
+    let mut asked = async || match &mut hangup {
+        Some(hangup) => hangup.recv().await,
+        None => std::future::pending().await,
+    };
+    loop {
+        let asked = tokio::select! {
+            _ = asked() => true,
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        match &mut pair {
+            Some(pair) if asked => pair.renew(),
+            Some(pair) if pair.has_changed() => {
+                tokio::time::sleep(BETWEEN).await;
+                pair.renew();
+            }
+            Some(_) => {}
+            None if asked => tracing::warn!(
+                "no certificate is in use that could be read again: HTTPS begins when this server is started anew"
+            ),
+            None => {}
+        }
+    }
+}
+
 /// TLS 1.2 and 1.3, with this certificate; `None` if there is neither it nor its key.
-///
-/// # Errors
-/// If only one of them is there, if they do not belong together, or others may read the key.
-pub fn acceptor(cert: &Path, key: &Path) -> Result<Option<TlsAcceptor>> {
+fn acceptor(cert: &Path, key: &Path) -> Result<Option<TlsAcceptor>> {
     match (cert.exists(), key.exists()) {
         (false, false) => return Ok(None),
         (true, true) => {}

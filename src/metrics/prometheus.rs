@@ -1,7 +1,9 @@
 //! A reading in Prometheus' text format 0.0.4 ("Exposition formats" in its documentation), with names by its
 //! rules ("Metric and label naming"): base units, and `_total` for what only grows.
+//!
+//! [`exposition`] is what `minirun monitor` says; the server makes a [`Page`] of the same parts and of its own.
 
-use super::{Container, Sample};
+use super::{Container, Host, Sample};
 use crate::record::Status;
 use std::fmt::{Display, Write};
 
@@ -10,20 +12,27 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The whole exposition.
 pub fn exposition(sample: &Sample) -> String {
-    let mut page = Page(String::new());
+    let containers = &sample.containers;
+    let mut page = Page::default();
     page.info();
-    page.host(sample);
-    page.containers(sample);
+    page.host(&sample.host);
+    page.numbers(|status| containers.iter().filter(|one| one.status == status).count());
+    page.broken(sample.broken);
+    page.statuses(containers);
+    page.containers(containers);
     page.0
 }
 
-struct Page(String);
+/// An exposition that grows metric by metric.
+#[derive(Debug, Default)]
+pub struct Page(pub String);
 
-type Value<'a> = (Vec<(&'a str, &'a str)>, String);
+/// The labels of a value, and the value.
+pub type Value<'a> = (Vec<(&'a str, &'a str)>, String);
 
 impl Page {
-    /// A metric with its values; nothing at all if there are none.
-    fn metric<'a>(
+    /// A metric with its values, `minirun_` before its name; nothing at all if there are none.
+    pub fn metric<'a>(
         &mut self,
         kind: &str,
         name: &str,
@@ -35,8 +44,7 @@ impl Page {
             return;
         }
         let name = format!("minirun_{name}");
-        self.line(format_args!("# HELP {name} {help}"));
-        self.line(format_args!("# TYPE {name} {kind}"));
+        self.head(kind, &name, help);
         for (labels, value) in values {
             let label = |(label, value): &(&str, &str)| format!("{label}=\"{}\"", escaped(value));
             let labels: Vec<_> = labels.iter().map(label).collect();
@@ -47,23 +55,41 @@ impl Page {
         }
     }
 
+    /// How many of all that was measured was at most so much, for some bounds; and all together.
+    pub fn histogram(&mut self, name: &str, help: &str, bounds: &[(f64, u64)], sum: f64, all: u64) {
+        let name = format!("minirun_{name}");
+        self.head("histogram", &name, help);
+        for (most, count) in bounds {
+            self.line(format_args!("{name}_bucket{{le=\"{most}\"}} {count}"));
+        }
+        self.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {all}"));
+        self.line(format_args!("{name}_sum {sum}"));
+        self.line(format_args!("{name}_count {all}"));
+    }
+
+    fn head(&mut self, kind: &str, name: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}"));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
     fn line(&mut self, line: impl Display) {
         writeln!(self.0, "{line}").expect("a String takes everything");
     }
 
     /// One value without labels.
-    fn single(&mut self, kind: &str, name: &str, help: &str, value: impl ToString) {
+    pub fn single(&mut self, kind: &str, name: &str, help: &str, value: impl ToString) {
         self.metric(kind, name, help, [(vec![], value.to_string())]);
     }
 
-    fn info(&mut self) {
+    /// Which minirun says this.
+    pub fn info(&mut self) {
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         let help = "The version of minirun.";
         self.metric("gauge", "build_info", help, [(version, "1".into())]);
     }
 
-    fn host(&mut self, sample: &Sample) {
-        let host = &sample.host;
+    /// What the host has and uses.
+    pub fn host(&mut self, host: &Host) {
         self.single("gauge", "host_cores", "Cores that are online.", host.cores);
         let uptime = host.uptime_seconds;
         self.single(
@@ -117,15 +143,21 @@ impl Page {
         }
     }
 
-    fn containers(&mut self, sample: &Sample) {
-        let containers = &sample.containers;
-        let numbers = STATUSES.map(|status| {
-            let number = containers.iter().filter(|one| one.status == status).count();
-            (vec![("status", status.as_str())], number.to_string())
-        });
+    /// How many containers there are of each status.
+    pub fn numbers(&mut self, of: impl Fn(Status) -> usize) {
+        let numbers =
+            STATUSES.map(|status| (vec![("status", status.as_str())], of(status).to_string()));
         self.metric("gauge", "containers", "Containers, by status.", numbers);
+    }
+
+    /// How many records cannot be read.
+    pub fn broken(&mut self, number: usize) {
         let help = "Files in the store that cannot be read as records.";
-        self.single("gauge", "broken_records", help, sample.broken);
+        self.single("gauge", "broken_records", help, number);
+    }
+
+    /// The status of each container.
+    fn statuses(&mut self, containers: &[Container]) {
         let states = containers.iter().flat_map(|one| {
             STATUSES.map(|status| {
                 let labels = vec![("name", one.name.as_str()), ("status", status.as_str())];
@@ -134,6 +166,10 @@ impl Page {
         });
         let help = "1 for the status that a container has, 0 for the others.";
         self.metric("gauge", "container_status", help, states);
+    }
+
+    /// What each container uses, and how it fares.
+    pub fn containers(&mut self, containers: &[Container]) {
         for (kind, name, help, value) in METRICS {
             let values = containers
                 .iter()

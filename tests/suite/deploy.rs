@@ -202,13 +202,26 @@ fn cloud_init_reads_what_the_machine_is_told() -> Outcome {
 }
 
 fn the_workflow_is_sound() -> Outcome {
-    let text = fs::read_to_string(project().join(".github/workflows/ci.yml")).unwrap();
+    let workflow = project().join(".github/workflows/ci.yml");
+    let text = fs::read_to_string(&workflow).unwrap();
     for line in text.lines().filter(|line| line.contains("uses:")) {
         let commit = line.split('@').nth(1).unwrap().split(' ').next().unwrap();
         assert!(commit.len() == 40 && line.contains(" # v"), "{line}");
     }
     let actionlint = judge("actionlint")?;
-    succeeded(Command::new(actionlint).current_dir(project()));
+    succeeded(Command::new(&actionlint).arg(&workflow));
+    // And it looks: a runner and a value that there are not.
+    let dir = temp_dir();
+    let copy = dir.path().join("ci.yml");
+    for (good, bad) in [
+        ("runs-on: ubuntu-", "runs-on: debian-"),
+        ("matrix.user }}", "matrix.usr }}"),
+    ] {
+        assert!(text.contains(good), "{good}");
+        fs::write(&copy, text.replace(good, bad)).unwrap();
+        let said = output(Command::new(&actionlint).arg(&copy));
+        assert!(!said.status.success(), "{bad}: {said:?}");
+    }
     Ok(())
 }
 

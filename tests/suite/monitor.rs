@@ -341,6 +341,16 @@ fn on_a_terminal_it_draws_curves_until_q() -> Outcome {
     screen.expect("\r\u{1b}[J");
     screen.expect("▁");
     screen.expect("asleep");
+    // In a window that has become smaller it begins anew, and no line is wrapped.
+    screen.resize(40, 8);
+    screen.expect("\u{1b}[H\u{1b}[2J");
+    let frame = screen.expect("\u{1b}[7A\r\u{1b}[J");
+    let widths = frame.lines().map(|line| line.trim_end().chars().count());
+    let widths: Vec<_> = widths.collect();
+    assert!(
+        widths.len() == 7 && widths.iter().all(|width| *width <= 40),
+        "{frame}"
+    );
     screen.type_in("q");
     screen.expect("\u{1b}[?25h");
     assert!(screen.end().success());

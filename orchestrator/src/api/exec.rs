@@ -98,6 +98,15 @@ impl Program {
     }
 }
 
+/// Does minirun itself, or what it is built of, look at this variable? Then it must not get a client's value.
+fn is_for_minirun(name: &str) -> bool {
+    let names = ["PATH", "HOME", "USER", "TERM", "NO_COLOR"];
+    let prefixes = [
+        "MINIRUN_", "SUDO_", "XDG_", "CLICOLOR", "RUST_", "LD_", "GLIBC_", "MALLOC_",
+    ];
+    names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Run another program in a running container, and wait for its end
 ///
 /// It is killed when it takes too long, and when the client goes away.
@@ -137,7 +146,17 @@ pub async fn exec(
         args.push("--interactive".into());
     }
     let mut option = |name: &str, value: &str| args.push(format!("--{name}={value}").into());
-    program.env.iter().for_each(|text| option("env", text));
+    // Anybody on this host may read a command line, but not an environment.
+    let mut env = Vec::new();
+    for text in &program.env {
+        match text.split_once('=') {
+            Some((name, value)) if !is_for_minirun(name) => {
+                option("env", name);
+                env.push((name.to_owned(), value.to_owned()));
+            }
+            _ => option("env", text),
+        }
+    }
     program
         .workdir
         .iter()
@@ -147,7 +166,7 @@ pub async fn exec(
     args.push(name.as_str().into());
     args.extend(program.args.iter().map(OsString::from));
     let input = program.input.map(String::into_bytes);
-    let run = app.host.run(args, input, CAPTURE, true);
+    let run = app.host.run(args, env, input, CAPTURE, true);
     let patience = Duration::from_secs(program.timeout.unwrap_or(60).into());
     let ended = match tokio::time::timeout(patience, run).await {
         Err(_) => Ended {

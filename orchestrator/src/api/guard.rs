@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,9 +97,10 @@ impl Guard {
     }
 
     fn is_too_fast(&self, address: IpAddr) -> bool {
-        let limited = self.rate_of_loopback || !address.to_canonical().is_loopback();
+        let address = address.to_canonical();
+        let limited = self.rate_of_loopback || !address.is_loopback();
         let rate = self.rate.as_ref().filter(|_| limited);
-        rate.is_some_and(|rate| rate.check_key(&address.to_canonical()).is_err())
+        rate.is_some_and(|rate| rate.check_key(&one_of_his(address)).is_err())
     }
 
     /// A page of another origin: it could ask for what needs no permission of the browser's.
@@ -132,6 +133,14 @@ impl Guard {
                 .hosts
                 .iter()
                 .any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Who has one address of IPv6 has 2^64 of them.
+fn one_of_his(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -353,6 +362,11 @@ mod tests {
         assert!(!limited.is_too_fast(loopback) && !limited.is_too_fast(loopback));
         assert!(limited.is_too_fast(loopback));
         assert!(!limited.is_too_fast(other));
+        let [one, two, elsewhere] =
+            ["2001:db8::1", "2001:db8::2:3", "2001:db8:0:1::1"].map(|text| text.parse().unwrap());
+        assert!(!limited.is_too_fast(one) && !limited.is_too_fast(two));
+        assert!(limited.is_too_fast(one) && limited.is_too_fast(two));
+        assert!(!limited.is_too_fast(elsewhere));
         let default = guard(&[], &[], None);
         assert!((0..1000).all(|_| !default.is_too_fast(loopback)));
         assert!((0..1000).any(|_| default.is_too_fast(other)));

@@ -32,8 +32,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use metrics::Metrics;
 use schema::Security;
+use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -153,15 +155,17 @@ pub fn router(app: Arc<App>) -> Router {
             Arc::clone(&app),
             guard::admit,
         ))
-        .layer(CatchPanicLayer::custom(|_| {
-            let failure = Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "minirun-api panicked");
-            axum::response::IntoResponse::into_response(failure)
-        }))
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             guard::tell,
         ))
         .with_state(app)
+}
+
+/// What a request is answered whose handler panicked. All others go on; main.rs says in the log where it was.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "minirun-api panicked").into_response()
 }
 
 fn cors(guard: &Guard) -> CorsLayer {
@@ -184,4 +188,52 @@ fn cors(guard: &Guard) -> CorsLayer {
             header::HeaderName::from_static("x-request-id"),
         ])
         .max_age(Duration::from_secs(600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Listener;
+    use axum::routing::get;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    /// Over a socket, and twice: the connection is the same as before, and so is the server.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_handler_that_panics_is_a_500_and_the_server_goes_on() {
+        let router = Router::new()
+            .route("/panic", get(|| async { panic!("on purpose") as &str }))
+            .route("/fine", get(|| async { "fine" }))
+            .layer(CatchPanicLayer::custom(panicked));
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None);
+        let listener = listener.await.unwrap();
+        let address = listener.url().replace("http://", "");
+        let shutdown = CancellationToken::new();
+        let room = Arc::new(tokio::sync::Semaphore::new(1));
+        let serving = listener.serve(router, room, shutdown.clone(), Duration::ZERO);
+        let serving = tokio::spawn(serving);
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
+            ["/panic", "/fine", "/panic", "/fine"].map(|path| {
+                write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+                let mut answer = [0; 1000];
+                let length = stream.read(&mut answer).unwrap();
+                String::from_utf8_lossy(&answer[..length]).into_owned()
+            })
+        });
+        let answers = asked.await.unwrap();
+        for panic in [&answers[0], &answers[2]] {
+            assert!(panic.starts_with("HTTP/1.1 500 "), "{panic}");
+            assert!(panic.contains("{\"success\":false,"), "{panic}");
+            assert!(!panic.contains("on purpose"), "{panic}");
+        }
+        for fine in [&answers[1], &answers[3]] {
+            assert!(fine.starts_with("HTTP/1.1 200 "), "{fine}");
+        }
+        shutdown.cancel();
+        serving.await.unwrap();
+    }
 }

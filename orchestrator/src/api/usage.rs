@@ -231,15 +231,6 @@ pub async fn all_running(app: &App) -> Result<Vec<Record>, Failure> {
         .await
 }
 
-/// What each of all running containers uses, for who keeps the time himself.
-pub fn totals(records: &[Record]) -> Vec<(String, Stats)> {
-    let stats = records.iter().map(|record| {
-        let stats = Stats::of(record).unwrap_or_default();
-        (record.name.clone(), stats)
-    });
-    stats.collect()
-}
-
 /// A look each second, of one container until it has ended, or of all.
 fn stream(app: &std::sync::Arc<App>, name: Option<Name>) -> Result<Response, Failure> {
     let app = std::sync::Arc::clone(app);

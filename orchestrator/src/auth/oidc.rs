@@ -8,7 +8,7 @@ use super::{Role, Who};
 use crate::envelope::Failure;
 use anyhow::{Context, Result, bail};
 use axum::http::StatusCode;
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::Value;
@@ -107,7 +107,11 @@ impl Oidc {
                 header.alg
             )));
         }
-        let key = self.key(header.kid.as_deref()).await?;
+        // RFC 7515, 4.1.11: what the issuer calls critical must be understood, and nothing of it is.
+        if header.crit.is_some() {
+            return Err(refuse("the JWT has critical extensions".into()));
+        }
+        let key = self.key(header.kid.as_deref(), header.alg).await?;
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
@@ -159,20 +163,22 @@ impl Oidc {
         roles.max()
     }
 
-    /// The key of this id; the only one if there is no id.
-    async fn key(&self, id: Option<&str>) -> Result<DecodingKey, Failure> {
+    /// The key of this id, for signatures of this kind; the only one if there is no id.
+    async fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey, Failure> {
         for attempt in 0..2 {
             let (set, fetched) = self.known();
             let fresh = fetched.is_some_and(|at| at.elapsed() < FRESH);
             let known = fetched.is_some_and(|at| at.elapsed() < STALE);
-            let key = set
-                .as_ref()
-                .filter(|_| known)
-                .and_then(|set| match (id, &set.keys[..]) {
-                    (Some(id), _) => set.find(id),
-                    (None, [only]) => Some(only),
-                    (None, _) => None,
-                });
+            let set = set.filter(|_| known);
+            let keys = set.iter().flat_map(|set| &set.keys);
+            let keys: Vec<&Jwk> = keys.filter(|key| is_for(key, algorithm)).collect();
+            let key = match (id, &keys[..]) {
+                (Some(id), keys) => keys
+                    .iter()
+                    .find(|key| key.common.key_id.as_deref() == Some(id)),
+                (None, [only]) => Some(only),
+                (None, _) => None,
+            };
             if let Some(key) = key
                 && (fresh || attempt > 0)
             {
@@ -225,6 +231,14 @@ impl Oidc {
             Err(error) => tracing::warn!("cannot get the keys of {}: {error:#}", self.issuer),
         }
     }
+}
+
+/// Is the key for such signatures, by what the issuer says of it?
+fn is_for(key: &Jwk, algorithm: Algorithm) -> bool {
+    let says = &key.common;
+    let signs = says.public_key_use != Some(PublicKeyUse::Encryption);
+    let fits = |known: &KeyAlgorithm| known.to_string() == format!("{algorithm:?}");
+    signs && says.key_algorithm.as_ref().is_none_or(fits)
 }
 
 fn fetch(issuer: &str, keys_url: Option<String>) -> Result<JwkSet> {

@@ -58,9 +58,10 @@ pub struct Tokens {
 }
 
 /// When a file was written, and which: what a rename changes.
-type Version = (u64, i64, i64, u64);
+pub type Version = (u64, i64, i64, u64);
 
-fn version(path: &Path) -> Option<Version> {
+/// Of the file at a path, if there is one.
+pub fn version(path: &Path) -> Option<Version> {
     let meta = fs::metadata(path).ok()?;
     Some((meta.ino(), meta.ctime(), meta.ctime_nsec(), meta.len()))
 }

@@ -1,6 +1,8 @@
 //! Who may do what: TLS, tokens, an OpenID Connect issuer, other origins, and being reached from elsewhere.
 
-use crate::common::{Outcome, Server, eventually, need_program, rootfs, send, send_with};
+use crate::common::{
+    Outcome, Server, eventually, need_containers, need_program, rootfs, send, send_with,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use std::fs;
@@ -13,10 +15,12 @@ use std::time::{Duration, SystemTime};
 
 crate::tests![
     https_with_a_certificate_of_ones_own,
+    a_renewed_certificate_is_used_by_new_connections,
     a_key_that_anybody_may_read_is_refused,
     beyond_the_loopback_only_if_asked_for,
     tokens_open_and_close,
     who_may_look_sees_no_secrets,
+    variables_are_in_no_command_line,
     an_issuers_tokens,
     pages_of_other_origins,
     names_that_are_not_ours,
@@ -45,13 +49,7 @@ fn https_with_a_certificate_of_ones_own() -> Outcome {
     let port = url.rsplit(':').next().unwrap().to_owned();
     assert_eq!(server.get("/health").status, 200, "HTTP is still there");
     // By a client that trusts nothing but this certificate.
-    let pem = fs::read(server.beside("cert.pem")).unwrap();
-    let cert = ureq::tls::Certificate::from_pem(&pem).unwrap();
-    let tls = ureq::tls::TlsConfig::builder()
-        .root_certs(ureq::tls::RootCerts::Specific(Arc::new(vec![cert])))
-        .build();
-    let config = ureq::Agent::config_builder().tls_config(tls).build();
-    let agent = ureq::Agent::new_with_config(config);
+    let agent = trusting(&server);
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("https://{host}:{port}/health");
         assert_eq!(
@@ -124,6 +122,90 @@ fn https_with_a_certificate_of_ones_own() -> Outcome {
         "2 403",
         "a name of the certificate's, but not of ours"
     );
+    Ok(())
+}
+
+/// A client that trusts nothing but the certificate that is in the file now.
+fn trusting(server: &Server) -> ureq::Agent {
+    let pem = fs::read(server.beside("cert.pem")).unwrap();
+    let cert = ureq::tls::Certificate::from_pem(&pem).unwrap();
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(ureq::tls::RootCerts::Specific(Arc::new(vec![cert])))
+        .build();
+    let config = ureq::Agent::config_builder().tls_config(tls).build();
+    ureq::Agent::new_with_config(config)
+}
+
+/// Makes another pair in the place of the one that is there.
+fn replace_certificate(server: &Server) {
+    let (made, said) = tell(server, &["certificates", "--force"]);
+    assert!(made, "{said}");
+}
+
+fn a_renewed_certificate_is_used_by_new_connections() -> Outcome {
+    let mut server = Server::start();
+    let hang_up = |server: &Server| {
+        nix::sys::signal::kill(server.pid(), nix::sys::signal::Signal::SIGHUP).unwrap();
+    };
+    let said = |server: &Server, what: &str| server.log().matches(what).count();
+    let (unused, renewed, broken) = (
+        "no certificate is in use that could be read again",
+        "was read again: new connections get it",
+        "THE NEW CERTIFICATE CANNOT BE USED, and the old one stays in use",
+    );
+    hang_up(&server);
+    eventually("it is said", || (said(&server, unused) == 1).then_some(()));
+    assert_eq!(server.get("/health").status, 200);
+    replace_certificate(&server);
+    server.kill();
+    server.begin();
+    let url = format!("{}/health", server.secure_url.as_ref().unwrap());
+    let answers = |client: &ureq::Agent| {
+        // To its end, as only then the connection is kept.
+        let answer = client.get(&url).call();
+        answer.is_ok_and(|mut answer| answer.body_mut().read_to_string().is_ok())
+    };
+    let old = trusting(&server);
+    let connected = trusting(&server);
+    assert!(answers(&old) && answers(&connected));
+
+    // When it is asked to.
+    replace_certificate(&server);
+    let new = trusting(&server);
+    hang_up(&server);
+    eventually("the new one is used", || answers(&new).then_some(()));
+    assert_eq!(said(&server, renewed), 1);
+    // The connection that `connected` keeps was encrypted before; a new one that only trusts the old is none.
+    assert!(answers(&connected));
+    let config = old.config().clone();
+    assert!(!answers(&ureq::Agent::new_with_config(config)));
+
+    // A pair that is none: another key, one that anybody may read, no certificate.
+    let (cert, key) = (server.beside("cert.pem"), server.beside("key.pem"));
+    let good = [fs::read(&cert).unwrap(), fs::read(&key).unwrap()];
+    let breaks: [&dyn Fn(); 4] = [
+        &|| fs::write(&key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap(),
+        &|| fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap(),
+        &|| fs::write(&cert, "no certificate").unwrap(),
+        &|| fs::remove_file(&cert).unwrap(),
+    ];
+    for (number, break_it) in breaks.into_iter().enumerate() {
+        break_it();
+        hang_up(&server);
+        eventually("it is said", || {
+            (said(&server, broken) > number).then_some(())
+        });
+        let new = ureq::Agent::new_with_config(new.config().clone());
+        assert!(answers(&new), "{}", server.log());
+    }
+
+    // Without being asked.
+    fs::write(&cert, &good[0]).unwrap();
+    fs::write(&key, &good[1]).unwrap();
+    fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    replace_certificate(&server);
+    let newest = trusting(&server);
+    eventually("the newest is used", || answers(&newest).then_some(()));
     Ok(())
 }
 
@@ -282,6 +364,54 @@ fn who_may_look_sees_no_secrets() -> Outcome {
     Ok(())
 }
 
+/// Any user of this host may read `/proc/PID/cmdline`.
+fn variables_are_in_no_command_line() -> Outcome {
+    need_containers()?;
+    let server = Server::start();
+    let secret = format!("hunter{}", std::process::id());
+    let body = json!({
+        "name": "web", "rootfs": rootfs(), "args": ["sleep", "1000"], "memory": "max", "cpus": "max",
+        "env": [format!("KEY={secret}")],
+    });
+    server.post("/containers", &body).data();
+    server.post("/containers/web/start", &json!({})).data();
+    let seen = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let url = format!("{}/containers/web/exec", server.url);
+    let exec = |script: &str| {
+        let env = [
+            format!("OTHER={secret}"),
+            "MINIRUN_HOME=/none".into(),
+            "PATH=/bin".into(),
+            "EMPTY=".into(),
+        ];
+        let body = json!({"args": ["/bin/sh", "-c", script], "env": env}).to_string();
+        send(
+            "POST",
+            &url,
+            &[("content-type", "application/json")],
+            Some(&body),
+        )
+        .data()
+    };
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| exec("echo $KEY $OTHER $MINIRUN_HOME $PATH [${EMPTY-unset}]; while [ ! -e /tmp/end ]; do sleep 0.1; done"));
+        let lines = eventually("it runs", || {
+            Some(seen()).filter(|lines| lines.contains("/tmp/end ]"))
+        });
+        exec("touch /tmp/end");
+        let wanted = format!("{secret} {secret} /none /bin []\n");
+        assert_eq!(running.join().unwrap()["stdout"], wanted);
+        assert!(!lines.contains(&secret), "{lines}");
+    });
+    assert!(!server.log().contains(&secret));
+    Ok(())
+}
+
 /// An issuer: its discovery document and its keys, served as it would.
 struct Issuer {
     url: String,
@@ -366,7 +496,12 @@ fn an_issuers_tokens() -> Outcome {
     server.token = Some(sign(&claims, Some("one")));
     *issuer.keys.lock().unwrap() = json!("nonsense");
     server.get("/containers").error(503);
-    *issuer.keys.lock().unwrap() = json!({"keys": [{"kty": "of another kind"}, jwk]});
+    let (not_to_sign_key, mut not_to_sign, _) = key_pair("not to sign");
+    not_to_sign["use"] = json!("enc");
+    let (of_another_kind_key, mut of_another_kind, _) = key_pair("another kind");
+    of_another_kind["alg"] = json!("ES384");
+    let keys = json!([{"kty": "unknown"}, not_to_sign, of_another_kind, jwk]);
+    *issuer.keys.lock().unwrap() = json!({"keys": keys});
     eventually("the keys are asked for again", || {
         (server.get("/containers").status == 200).then_some(())
     });
@@ -418,17 +553,23 @@ fn an_issuers_tokens() -> Outcome {
             401
         );
     }
-    // Signed by somebody else's key, under our key's name and another.
+    // Signed by somebody else's key, under our key's name and another; by the issuer's, which are for something else.
     let (other, other_jwk, _) = key_pair("two");
-    for id in ["one", "two"] {
+    for (id, key) in [
+        ("one", &other),
+        ("two", &other),
+        ("not to sign", &not_to_sign_key),
+        ("another kind", &of_another_kind_key),
+    ] {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(id.into());
-        assert_eq!(
-            status(encode(&header, &claims, &other).unwrap()),
-            401,
-            "{id}"
-        );
+        let token = encode(&header, &claims, key).unwrap();
+        assert_eq!(status(token), 401, "{id}");
     }
+    let mut critical = Header::new(Algorithm::ES256);
+    critical.kid = Some("one".into());
+    critical.crit = Some(vec!["something".into()]);
+    assert_eq!(status(encode(&critical, &claims, &key).unwrap()), 401);
     assert!(
         *issuer.asked.lock().unwrap() <= asked + 1,
         "who sends nonsense does not make us ask the issuer"

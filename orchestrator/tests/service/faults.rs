@@ -12,6 +12,7 @@ crate::tests![
     paths_that_lead_elsewhere,
     heads_that_are_too_large_or_no_http,
     clients_that_are_slow,
+    clients_that_do_not_read,
     clients_that_are_many,
     clients_that_are_too_fast,
     clients_that_follow_too_much,
@@ -243,6 +244,26 @@ fn clients_that_are_slow() -> Outcome {
         "{:?}",
         began.elapsed()
     );
+    Ok(())
+}
+
+/// Who asks for much and reads nothing has the only connection, but not for ever.
+fn clients_that_do_not_read() -> Outcome {
+    let server = Server::with(&["--max-connections", "1"], &[]);
+    let mut deaf = connect(&server);
+    let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    deaf.write_all(request.repeat(20).as_bytes()).unwrap();
+    let mut head = [0; 12];
+    deaf.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let began = Instant::now();
+    assert_eq!(server.get("/health").status, 200);
+    let waited = began.elapsed();
+    assert!(
+        waited > Duration::from_secs(5),
+        "it had the only one: {waited:?}"
+    );
+    assert!(waited < Duration::from_secs(50), "{waited:?}");
     Ok(())
 }
 

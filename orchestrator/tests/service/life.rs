@@ -362,11 +362,19 @@ fn prometheus_can_read_the_metrics() -> Outcome {
     server.run("web", "while :; do :; done");
     server.create("idle", "true");
     server.get("/nowhere");
-    let text = server.get("/metrics").text;
+    let reply = server.get("/metrics");
+    let kind = Some("text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(reply.header("content-type"), kind);
+    let text = reply.text;
+    let host = nix::sys::sysinfo::sysinfo().unwrap();
     for line in [
         "minirun_containers{status=\"running\"} 1",
         "minirun_containers{status=\"created\"} 1",
+        "minirun_containers{status=\"paused\"} 0",
         "minirun_container_pids{name=\"web\"} 1",
+        "minirun_container_restarts_total{name=\"web\"} 0",
+        "minirun_broken_records 0",
+        &format!("minirun_host_memory_bytes {}", host.ram_total()),
         "minirun_api_store_up{storage=\"json\"} 1",
         "minirun_api_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
         "minirun_api_requests_total{method=\"POST\",route=\"/containers\",status=\"201\"} 2",

@@ -106,6 +106,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    abort_on_panic();
     // Rust ignores SIGPIPE; `minirun list | head -1` should end quietly, like any other command.
     sys::default_action(Signal::SIGPIPE).ok();
     let cli = match Cli::try_parse() {
@@ -127,6 +128,16 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// A panic is the end. Were it to unwind, the child of a clone would drop what is its parent's. Not `panic = "abort"` in
+/// Cargo.toml, which would be minirun-api's as well: there a request may panic, and the server goes on.
+fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }
 
 fn dispatch(cli: Cli) -> Result<u8> {
@@ -222,4 +233,37 @@ fn complain(kind: &colored::ColoredString, text: &str, hint: Option<&str>) {
 fn complete(text: &str) {
     use std::io::Write;
     std::io::stderr().write_all(text.as_bytes()).ok(); // there is no other place to say so
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    #[test]
+    fn a_panic_is_told_and_drops_nothing() {
+        struct Dropped;
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                println!("dropped");
+            }
+        }
+        if std::env::var_os("PANIC_ON_PURPOSE").is_some() {
+            super::abort_on_panic();
+            let _dropped = Dropped;
+            panic!("on purpose");
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args([
+            "--exact",
+            "tests::a_panic_is_told_and_drops_nothing",
+            "--nocapture",
+        ]);
+        let output = again.env("PANIC_ON_PURPOSE", "yes").output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (told, said) = (text(output.stderr), text(output.stdout));
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{told}");
+        assert!(told.contains("on purpose"), "{told}");
+        assert!(!said.contains("dropped"), "{said}");
+    }
 }

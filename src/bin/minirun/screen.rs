@@ -107,6 +107,8 @@ struct Terminal {
     before: Option<Termios>,
     /// How many lines of the last text are above the cursor.
     lines: usize,
+    /// Columns and rows when it was drawn.
+    size: (u16, u16),
 }
 
 impl Terminal {
@@ -115,15 +117,19 @@ impl Terminal {
         Terminal {
             before: keys_at_once(),
             lines: 0,
+            size: size(),
         }
     }
 
     fn draw(&mut self, text: &str) -> Result<()> {
         let (width, height) = size();
         let mut frame = match self.lines {
+            // In a window of another size, lines are where nobody knows.
+            _ if self.size != (width, height) => "\x1b[H\x1b[2J".into(),
             0 => String::new(),
             lines => format!("\x1b[{lines}A\r\x1b[J"),
         };
+        self.size = (width, height);
         // A line that wrapped, or scrolled away, could not be drawn over.
         let height = usize::from(height.max(2)) - 1;
         self.lines = text.lines().take(height).count();
