@@ -49,6 +49,13 @@ fn everything_can_be_done_with_the_keyboard() -> Outcome {
     browser.press("Enter");
     browser.until("location.hash === '#/containers/second'");
     browser.until("document.activeElement.tagName === 'H1'");
+    browser.run("document.querySelector('.skip').focus()");
+    browser.press("Enter");
+    browser.until("document.activeElement.tagName === 'H1'");
+    assert_eq!(
+        browser.run("return location.hash"),
+        json!("#/containers/second")
+    );
     browser.until_text("main .badge", "created");
     go_to("start");
     browser.press("Enter");

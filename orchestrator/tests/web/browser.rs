@@ -188,13 +188,13 @@ impl Browser {
         self.run(&script).as_str().unwrap().to_owned()
     }
 
-    /// Waits until an element has this text somewhere.
+    /// Waits until an element can be seen, and has this text somewhere.
     #[track_caller]
     pub fn until_text(&self, selector: &str, text: &str) {
+        let (selector, text) = (json!(selector), json!(text));
+        let element = format!("document.querySelector({selector})");
         self.until(&format!(
-            "document.querySelector({}).innerText.includes({})",
-            json!(selector),
-            json!(text)
+            "{element}.checkVisibility() && {element}.innerText.includes({text})"
         ));
     }
 
