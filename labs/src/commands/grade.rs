@@ -263,7 +263,8 @@ impl Grades<'_> {
         }
         let mut report = Report::new("minirun labs");
         report.add_test_suite(suite);
-        Ok(report.to_string()?)
+        // Jenkins' schema, junit-10.xsd, has this name for it. In a comment the quotes would be escaped.
+        Ok(report.to_string()?.replace(" disabled=\"", " skipped=\""))
     }
 
     fn csv(&self) -> Result<String> {
