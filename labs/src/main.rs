@@ -36,7 +36,8 @@ use std::process::ExitCode;
     name = "lab",
     version,
     after_help = "\
-The exit status of `check` is 0 for PASS, 1 for FAIL, 77 for SKIP (this host cannot tell), 2 for an error."
+The exit status of `check` is 0 for PASS, 1 for FAIL, 77 for SKIP (this host cannot tell), 2 for an error. That of \
+`grade` is 0 if all could be graded, right or wrong, else 77 or 2."
 )]
 struct Args {
     /// The directory that `lab init` made; else it is looked for upwards from here, and in ./minirun-labs
@@ -96,9 +97,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let json = args.json;
     match run(args) {
         Ok(status) => status,
         Err(error) => {
+            if json {
+                println!("{:#}", serde_json::json!({"error": format!("{error:#}")}));
+            }
             eprintln!("error: {error:#}");
             ExitCode::from(2)
         }

@@ -7,7 +7,7 @@ use crate::sandbox::End;
 use crate::verdict::{Checked, Stop};
 use crate::workspace::Workspace;
 use anyhow::{Result, bail};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,7 +42,10 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
             );
             Ok(Answer {
                 status: 77,
-                ..Answer::new(text, Value::Null)
+                ..Answer::new(
+                    text,
+                    json!({"verdict": "skip", "lacks": missing.lacks, "todo": missing.todo}),
+                )
             })
         }
         Err(Stop::Fail(finding)) => bail!("{}", finding.observed),

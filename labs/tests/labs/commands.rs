@@ -21,11 +21,13 @@ crate::tests![
     printing_what_is_expected_earns_nothing,
     a_program_that_does_not_compile_fails_with_the_compilers_words,
     a_program_that_hangs_or_leaves_something_is_ended_and_told_of,
+    an_error_is_json_too,
     without_user_namespaces_it_is_skipped_and_nothing_is_green,
     reset_keeps_what_one_had,
     a_prediction_is_answered_by_the_kernel_and_kept,
     grade_builds_and_looks_again_in_every_format,
     grade_waits_for_no_pipe,
+    what_cannot_be_graded_is_not_green,
     watch_checks_again_when_the_file_is_saved_by_events_and_by_polling,
     watch_looks_itself_where_there_are_no_file_events,
     commands_at_once_forget_nothing,
@@ -226,6 +228,40 @@ fn a_program_that_hangs_or_leaves_something_is_ended_and_told_of() -> Outcome {
     Ok(())
 }
 
+fn an_error_is_json_too() -> Outcome {
+    let workspace = Workspace::new();
+    let (status, answer) = workspace.json(&["show", "hostnam"]);
+    assert_eq!(status, 2);
+    assert!(
+        answer["error"].as_str().unwrap().contains("hostname"),
+        "{answer}"
+    );
+    Ok(())
+}
+
+fn what_cannot_be_graded_is_not_green() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    let mut grade = Command::new("unshare");
+    grade.args(["--user", "--map-current-user", "--keep-caps"]);
+    grade.args(["sh", "-c", forbid]).arg(common::lab());
+    grade
+        .args(["grade", "run", "--json", "--dir"])
+        .arg(workspace.path());
+    let output = grade
+        .env("CARGO_TARGET_DIR", common::target())
+        .output()
+        .unwrap();
+    let grades: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(output.status.code(), Some(77), "{grades:#}");
+    assert_eq!(grades["labs"][0]["verdict"], "skip");
+    assert_eq!(grades["gradable_points"], 0);
+    assert!(grades["labs"][0]["points"].is_null(), "{grades:#}");
+    Ok(())
+}
+
 fn without_user_namespaces_it_is_skipped_and_nothing_is_green() -> Outcome {
     let workspace = Workspace::new();
     need_checks(&workspace)?;
@@ -341,7 +377,9 @@ fn grade_builds_and_looks_again_in_every_format() -> Outcome {
     assert!(said("csv").contains("hostname,A host name that stays inside,PASS,5,5,"));
     let junit = said("junit");
     assert!(
-        junit.contains("tests=\"2\"") && junit.contains("failures=\"1\""),
+        junit.contains(
+            "<testsuite name=\"labs\" tests=\"2\" skipped=\"0\" errors=\"0\" failures=\"1\">"
+        ),
         "{junit}"
     );
     let gradescope: serde_json::Value = serde_json::from_str(&said("gradescope")).unwrap();
