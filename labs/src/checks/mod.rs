@@ -32,12 +32,12 @@ mod uidmap;
 
 use crate::bench::Bench;
 use crate::sandbox::kernel::descriptors;
+use crate::sandbox::run::SOON;
 use crate::sandbox::{End, Run};
 use crate::sys;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::time::Duration;
 
 /// Checks a lab.
 ///
@@ -96,7 +96,7 @@ fn nothing_open(run: &mut Run, command: Pid, id: &str) -> Checked {
         let all = descriptors(command).into_iter();
         all.filter(|(number, _)| *number > 2).collect::<Vec<_>>()
     };
-    run.wait_for(Duration::from_secs(1), |_| open().is_empty().then_some(()))?;
+    run.wait_for(SOON, |_| open().is_empty().then_some(()))?;
     match open().first() {
         Some((number, what)) => {
             let observed = format!("the command has descriptor {number}: {}", what.display());
