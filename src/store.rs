@@ -194,7 +194,10 @@ impl Store {
         // Killed in between, the file says the old name, and `read` believes its file name.
         let (old, path) = (self.path(name.as_str()), self.path(new.as_str()));
         fs::rename(&old, &path).context(|| format!("cannot rename {}", old.display()))?;
-        self.write(&path, &record)?;
+        if let Err(error) = self.write(&path, &record) {
+            fs::rename(&path, &old).ok(); // a full disk has room for a name that was there
+            return Err(error);
+        }
         self.keep_names(&record);
         Ok(())
     }
@@ -366,6 +369,10 @@ impl Store {
         let result = (|| {
             let mut text = serde_json::to_vec_pretty(record).map_err(io::Error::other)?;
             text.push(b'\n');
+            if text.len() as u64 > MAX_RECORD {
+                let why = format!("it has {} bytes, and {MAX_RECORD} are allowed", text.len());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
             let mut file = self.open_file(&partial)?;
             file.set_len(0)?; // what a writer that was killed left
             file.write_all(&text)?;
@@ -444,6 +451,25 @@ mod tests {
 
     const ORIGINAL: &str =
         r#"{"name": "old", "rootfs": "/srv/old", "command": "/bin/bash", "status": "created"}"#;
+
+    #[test]
+    fn what_cannot_be_written_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let record = |name: &str, command: &str| {
+            crate::container::new_record(&name.parse().unwrap(), "/".as_ref(), command)
+        };
+        store.insert(&record("a", "true")).unwrap();
+        let huge = record("huge", &"x".repeat(MAX_RECORD as usize));
+        assert!(store.insert(&huge).is_err());
+        assert_eq!(store.names().unwrap(), ["a"]);
+        // As on a full disk: there is no way to make the partial file.
+        fs::create_dir(dir.path().join("containers").join(PARTIAL)).unwrap();
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        assert!(store.rename(&a, &b).is_err());
+        assert_eq!(store.names().unwrap(), ["a"]);
+        assert_eq!(store.find(&a).unwrap().unwrap().name, "a");
+    }
 
     #[test]
     fn a_file_that_the_original_wrote_is_read_as_it_is() {

@@ -126,10 +126,12 @@ pub fn time(time: SystemTime) -> String {
 /// # Errors
 /// If it is neither.
 pub fn since(text: &str) -> Result<SystemTime> {
-    if let Ok(ago) = humantime::parse_duration(text)
-        && let Some(time) = SystemTime::now().checked_sub(ago)
-    {
-        return Ok(time);
+    if let Ok(ago) = humantime::parse_duration(text) {
+        // There is no log from before 1970, nor a way to write such a time.
+        let since = SystemTime::now().checked_sub(ago);
+        return Ok(since.map_or(SystemTime::UNIX_EPOCH, |time| {
+            time.max(SystemTime::UNIX_EPOCH)
+        }));
     }
     humantime::parse_rfc3339_weak(text).map_err(|_| {
         Error::new(format!("bad time {text:?}")).hint(
@@ -161,6 +163,14 @@ mod tests {
     fn texts(entries: &[Entry]) -> Vec<String> {
         let text = |entry: &Entry| String::from_utf8_lossy(&entry.text).into_owned();
         entries.iter().map(text).collect()
+    }
+
+    #[test]
+    fn long_ago_is_a_time_that_can_be_written() {
+        for ago in ["600y", "99999999999y"] {
+            assert_eq!(time(since(ago).unwrap()), "1970-01-01T00:00:00.000000000Z");
+        }
+        assert!(since("yesterday").is_err());
     }
 
     #[test]
