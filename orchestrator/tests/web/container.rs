@@ -112,8 +112,8 @@ fn without_a_limit_none_is_drawn() -> Outcome {
     let server = Server::start();
     server.run("free", "exec sleep 1000"); // memory and cpus are `max`
     let browser = open(&server, "#/containers/free");
-    browser.until("document.querySelector('.curve.memory .line')");
     for curve in ["cpu", "memory"] {
+        browser.until(&format!("document.querySelector('.curve.{curve} .line')"));
         let label = format!("document.querySelector('.curve.{curve}').getAttribute('aria-label')");
         browser.until(&format!("{label}.endsWith('no limit')"));
         // The scale is that of what is used, and no line is where no limit is.
