@@ -120,15 +120,29 @@ pub struct Limits {
     #[arg(
         long = "max-connections",
         value_name = "NUMBER",
+        value_parser = at_least_one,
         default_value_t = 1024
     )]
     pub connections: usize,
     /// Requests at once; more get 503
-    #[arg(long = "max-requests", value_name = "NUMBER", default_value_t = 512)]
+    #[arg(
+        long = "max-requests",
+        value_name = "NUMBER",
+        value_parser = at_least_one,
+        default_value_t = 512
+    )]
     pub requests: usize,
     /// Clients that follow logs, events or statistics at once; more get 503
     #[arg(long = "max-streams", value_name = "NUMBER", default_value_t = 128)]
     pub streams: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("with none, nobody is served".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it is no number".into()),
+    }
 }
 
 /// How the log is written.

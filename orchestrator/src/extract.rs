@@ -49,16 +49,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    // An array would do, with the fields in the order in which they happen to be declared.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        let error = "bad body: it must be a JSON object";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, error));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut json);
     let value = parsed.map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner().to_string();
-        let failure = match path.as_str() {
-            "." | "?" => Failure::new(StatusCode::BAD_REQUEST, format!("bad body: {error}")),
-            field => Failure::invalid(field, format!("bad {field}: {error}")),
-        };
-        failure.hint("GET /openapi.json says which fields there are")
+        bad_field("body", &error).hint("GET /openapi.json says which fields there are")
     })?;
     json.end().map_err(|error| {
         let error = format!("bad body: after the JSON: {error}");
@@ -67,19 +66,36 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     Ok(value)
 }
 
+/// The failure for a value that is not as it should be, which names the field if that is known.
+fn bad_field(whole: &str, error: &serde_path_to_error::Error<impl std::fmt::Display>) -> Failure {
+    let (path, error) = (error.path().to_string(), error.inner().to_string());
+    let missing = error.strip_prefix("missing field `");
+    let missing = missing.and_then(|rest| Some(rest.split_once('`')?.0));
+    match (path.as_str(), missing) {
+        ("." | "?", None) => Failure::new(StatusCode::BAD_REQUEST, format!("bad {whole}: {error}")),
+        ("." | "?", Some(field)) => Failure::invalid(field, format!("bad {whole}: {error}")),
+        (field, _) => Failure::invalid(field, format!("bad {field}: {error}")),
+    }
+}
+
+/// No fields are expected, neither in the body nor in the query.
+#[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoFields {}
+
 /// The query of the URL.
 pub struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        let query = query.map_err(|error| {
-            Failure::new(StatusCode::BAD_REQUEST, error.body_text())
-                .hint("GET /openapi.json says which parameters there are")
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let query = serde_urlencoded::Deserializer::new(pairs);
+        let query = serde_path_to_error::deserialize(query).map_err(|error| {
+            bad_field("query", &error).hint("GET /openapi.json says which parameters there are")
         })?;
-        Ok(Query(query.0))
+        Ok(Query(query))
     }
 }
 

@@ -29,10 +29,25 @@ pub struct Host {
     minirun: PathBuf,
 }
 
+/// A run of minirun.
+#[derive(Default)]
+pub struct Run {
+    /// The subcommand, and its arguments.
+    pub args: Vec<OsString>,
+    /// Variables besides those that it needs.
+    pub env: Vec<(String, String)>,
+    /// What it reads from its standard input, if it does.
+    pub stdin: Option<Vec<u8>>,
+    /// How much of its output is kept, bytes of each stream.
+    pub capture: usize,
+    /// After that, or when nobody waits for it any more, it is killed. `None`: it goes on.
+    pub patience: Option<Duration>,
+}
+
 /// How a run of minirun ended.
 pub struct Ran {
-    /// Its exit status; 128 + signal if a signal ended it.
-    pub exit_code: i32,
+    /// Its exit status; 128 + signal if a signal ended it; `None` if it was killed for taking too long.
+    pub exit_code: Option<i32>,
     /// What it wrote.
     pub stdout: Captured,
     /// What it wrote.
@@ -119,7 +134,8 @@ impl Host {
         };
         let error = line("error: ").unwrap_or_else(|| {
             let minirun = self.minirun.display();
-            format!("{minirun} ended with {}: {}", ran.exit_code, text.trim())
+            let code = ran.exit_code.unwrap_or_default();
+            format!("{minirun} ended with {code}: {}", text.trim())
         });
         // The container is such that it cannot run: the server has done its part.
         let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error);
@@ -138,12 +154,17 @@ impl Host {
         args.push(name.as_str().into());
         // Not ended with the request: half a start is of no use to anybody.
         let host = self.clone();
-        let run = tokio::spawn(async move { host.run(args, vec![], None, CAPTURE, false).await });
+        let run = Run {
+            args,
+            capture: CAPTURE,
+            ..Run::default()
+        };
+        let run = tokio::spawn(async move { host.run(run).await });
         let ran = run.await.map_err(|error| {
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         })??;
         match ran.exit_code {
-            0 => {
+            Some(0) => {
                 let text = ran.stderr.text();
                 let warnings = text
                     .lines()
@@ -156,20 +177,20 @@ impl Host {
 
     /// Runs minirun with this store. What the environment of the server holds (the password of the database) is
     /// none of the containers' business: it gets these variables, and the few that it needs.
-    pub async fn run(
-        &self,
-        args: Vec<OsString>,
-        env: Vec<(String, String)>,
-        stdin: Option<Vec<u8>>,
-        capture: usize,
-        ends_with_us: bool,
-    ) -> Result<Ran, Failure> {
-        let cannot = |error: std::io::Error| {
-            let error = format!("cannot run {}: {error}", self.minirun.display());
-            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+    pub async fn run(&self, run: Run) -> Result<Ran, Failure> {
+        let cannot = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::ArgumentListTooLong => {
+                Failure::invalid("args", "the arguments are longer than the kernel takes")
+                    .hint("an argument has at most 128 KiB (execve(2)); `input` may be longer")
+            }
+            _ => {
+                let error = format!("cannot run {}: {error}", self.minirun.display());
+                Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+            }
         };
         let mut command = Command::new(&self.minirun);
-        command.args(args).env_clear().envs(env).current_dir("/");
+        command.args(run.args).env_clear();
+        command.envs(run.env).current_dir("/");
         command.env("MINIRUN_HOME", self.store.home());
         command.env("NO_COLOR", "1");
         for name in ["PATH", "HOME", "XDG_RUNTIME_DIR"] {
@@ -177,7 +198,7 @@ impl Host {
                 command.env(name, value);
             }
         }
-        let input = if stdin.is_some() {
+        let input = if run.stdin.is_some() {
             Stdio::piped()
         } else {
             Stdio::null()
@@ -186,22 +207,37 @@ impl Host {
             .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.kill_on_drop(ends_with_us);
+        command.kill_on_drop(run.patience.is_some());
         let mut child = command.spawn().map_err(cannot)?;
-        let input = child.stdin.take().zip(stdin);
+        let input = child.stdin.take().zip(run.stdin);
         let feed = async {
             if let Some((mut pipe, bytes)) = input {
                 pipe.write_all(&bytes).await.ok(); // it need not read it all
             }
         };
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let ((), stdout, stderr) = tokio::join!(feed, keep(stdout, capture), keep(stderr, capture));
-        let status = child.wait().await.map_err(cannot)?;
-        Ok(Ran {
-            exit_code: status.code().unwrap_or_else(|| {
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
+        let whole = async {
+            let out = keep(out, run.capture, &mut stdout);
+            let err = keep(err, run.capture, &mut stderr);
+            tokio::join!(feed, out, err);
+            child.wait().await
+        };
+        let status = match run.patience {
+            None => Some(whole.await),
+            Some(patience) => tokio::time::timeout(patience, whole).await.ok(),
+        };
+        let exit_code = match status {
+            Some(status) => {
                 use std::os::unix::process::ExitStatusExt;
-                128 + status.signal().unwrap_or_default()
-            }),
+                let status = status.map_err(cannot)?;
+                let signal = || 128 + status.signal().unwrap_or_default();
+                Some(status.code().unwrap_or_else(signal))
+            }
+            None => None,
+        };
+        Ok(Ran {
+            exit_code,
             stdout,
             stderr,
         })
@@ -223,15 +259,12 @@ impl Host {
 const CAPTURE: usize = 64 << 10;
 
 /// Reads all of it, and keeps the beginning.
-async fn keep(pipe: Option<impl AsyncRead + Unpin>, most: usize) -> Captured {
-    let mut captured = Captured::default();
-    let Some(mut pipe) = pipe else {
-        return captured;
-    };
+async fn keep(pipe: Option<impl AsyncRead + Unpin>, most: usize, captured: &mut Captured) {
+    let Some(mut pipe) = pipe else { return };
     let mut buffer = vec![0; 16 << 10];
     loop {
         match pipe.read(&mut buffer).await {
-            Ok(0) | Err(_) => return captured,
+            Ok(0) | Err(_) => return,
             Ok(length) => {
                 let room = most - captured.bytes.len();
                 captured.truncated |= length > room;

@@ -70,13 +70,15 @@ impl Listener {
         let http1 = Arc::new(builder().http1_only());
         let http2 = Arc::new(builder().http2_only());
         loop {
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-                break;
+            let next = async {
+                let permit = Arc::clone(&room).acquire_owned().await;
+                (permit, self.socket.accept().await)
             };
-            let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
+            let (permit, accepted) = tokio::select! {
+                next = next => next,
                 () = shutdown.cancelled() => break,
             };
+            let Ok(permit) = permit else { break };
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {

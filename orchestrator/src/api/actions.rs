@@ -5,7 +5,7 @@ use super::schema::{Container, Shown};
 use super::{App, Shared};
 use crate::auth::Who;
 use crate::envelope::{Answer, Envelope, ErrorEnvelope, Failure, Outcome};
-use crate::extract::{Body, ContainerName, Query, bad_name};
+use crate::extract::{Body, ContainerName, NoFields, Query, bad_name};
 use axum::extract::{Extension, State};
 use minirun::name::Name;
 use minirun::record::Status;
@@ -188,6 +188,7 @@ fn signal(text: &str) -> Result<Signal, Failure> {
     post, path = "/containers/{name}/pause", tag = "life",
     security(("bearer" = [])),
     params(("name" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length = 63, example = "web")),
+    request_body(content = Option<NoFields>),
     responses(
         (status = 200, body = Envelope<Container>),
         (status = 400, body = ErrorEnvelope),
@@ -200,6 +201,7 @@ pub async fn pause(
     State(app): Shared,
     Extension(who): Extension<Who>,
     ContainerName(name): ContainerName,
+    Body(NoFields {}): Body<NoFields>,
 ) -> Outcome<Shown> {
     app.store.find(&name).await?;
     let pause = {
@@ -215,6 +217,7 @@ pub async fn pause(
     post, path = "/containers/{name}/resume", tag = "life",
     security(("bearer" = [])),
     params(("name" = String, Path, pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length = 63, example = "web")),
+    request_body(content = Option<NoFields>),
     responses(
         (status = 200, body = Envelope<Container>),
         (status = 400, body = ErrorEnvelope),
@@ -226,6 +229,7 @@ pub async fn resume(
     State(app): Shared,
     Extension(who): Extension<Who>,
     ContainerName(name): ContainerName,
+    Body(NoFields {}): Body<NoFields>,
 ) -> Outcome<Shown> {
     app.store.find(&name).await?;
     let resume = {

@@ -4,7 +4,7 @@ use super::Shared;
 use super::schema::{Container, Shown, State};
 use crate::auth::{Role, Who};
 use crate::envelope::{Answer, Envelope, ErrorEnvelope, Failure, Nothing, Outcome};
-use crate::extract::{Body, ContainerName, Query, bad_name};
+use crate::extract::{Body, ContainerName, NoFields, Query, bad_name};
 use crate::store::Filter;
 use axum::extract::{Extension, State as Given};
 use axum::http::StatusCode;
@@ -240,8 +240,9 @@ impl NewContainer {
             let bad = "command and args contradict each other";
             return Err(Failure::invalid("args", bad).hint("args are run without a shell"));
         }
-        if self.args.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Failure::invalid("args", "args is empty"));
+        let program = self.args.as_ref().map(|args| args.first());
+        if program.is_some_and(|program| program.is_none_or(String::is_empty)) {
+            return Err(Failure::invalid("args", "args names no program"));
         }
         if !(1..=100).contains(&self.log_max_files.unwrap_or(1)) {
             return Err(Failure::invalid(
@@ -499,12 +500,19 @@ pub struct Pruned {
 }
 
 /// Delete all containers that are not running, with their logs
+///
+/// If one cannot be deleted that is the answer, and the others are done at the next try.
 #[utoipa::path(
     post, path = "/prune", tag = "containers",
     security(("bearer" = [])),
-    responses((status = 200, body = Envelope<Pruned>))
+    request_body(content = Option<NoFields>),
+    responses((status = 200, body = Envelope<Pruned>), (status = 400, body = ErrorEnvelope))
 )]
-pub async fn prune(Given(app): Shared) -> Outcome<Pruned> {
+pub async fn prune(
+    Given(app): Shared,
+    Query(NoFields {}): Query<NoFields>,
+    Body(NoFields {}): Body<NoFields>,
+) -> Outcome<Pruned> {
     let mut deleted = Vec::new();
     let mut filter = Filter {
         limit: 1000,
@@ -517,10 +525,13 @@ pub async fn prune(Given(app): Shared) -> Outcome<Pruned> {
             if runs || record.is_restarting() {
                 continue;
             }
-            if let Ok(name) = record.name.parse::<Name>()
-                && app.store.delete(name, false).await.is_ok()
-            {
-                deleted.push(record.name);
+            let Ok(name) = record.name.parse::<Name>() else {
+                continue;
+            };
+            match app.store.delete(name, false).await {
+                Ok(()) => deleted.push(record.name),
+                Err(failure) if failure.status.is_server_error() => return Err(failure),
+                Err(_) => {} // somebody has deleted it, or started it
             }
         }
         match page.next {

@@ -3,6 +3,7 @@
 use super::Shared;
 use crate::envelope::{Answer, Envelope, ErrorEnvelope, Failure, Outcome};
 use crate::extract::{Body, ContainerName};
+use crate::host::Run;
 use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
@@ -109,7 +110,8 @@ fn is_for_minirun(name: &str) -> bool {
 
 /// Run another program in a running container, and wait for its end
 ///
-/// It is killed when it takes too long, and when the client goes away.
+/// It is killed when it takes too long, and when the client goes away; what it has started goes on, as it does when the
+/// program itself ends. The answer comes when nobody has its output open any more.
 #[utoipa::path(
     post, path = "/containers/{name}/exec", tag = "life",
     security(("bearer" = [])),
@@ -166,30 +168,25 @@ pub async fn exec(
     args.push(name.as_str().into());
     args.extend(program.args.iter().map(OsString::from));
     let input = program.input.map(String::into_bytes);
-    let run = app.host.run(args, env, input, CAPTURE, true);
     let patience = Duration::from_secs(program.timeout.unwrap_or(60).into());
-    let ended = match tokio::time::timeout(patience, run).await {
-        Err(_) => Ended {
-            exit_code: None,
-            timed_out: true,
-            stdout: String::new(),
-            stderr: String::new(),
-            truncated: false,
-        },
-        Ok(ran) => {
-            let ran = ran?;
-            let show = |bytes: &[u8]| match program.base64 {
-                true => STANDARD.encode(bytes),
-                false => String::from_utf8_lossy(bytes).into_owned(),
-            };
-            Ended {
-                exit_code: Some(ran.exit_code),
-                timed_out: false,
-                stdout: show(&ran.stdout.bytes),
-                stderr: show(&ran.stderr.bytes),
-                truncated: ran.stdout.truncated || ran.stderr.truncated,
-            }
-        }
+    let run = Run {
+        args,
+        env,
+        stdin: input,
+        capture: CAPTURE,
+        patience: Some(patience),
+    };
+    let ran = app.host.run(run).await?;
+    let show = |bytes: &[u8]| match program.base64 {
+        true => STANDARD.encode(bytes),
+        false => String::from_utf8_lossy(bytes).into_owned(),
+    };
+    let ended = Ended {
+        exit_code: ran.exit_code,
+        timed_out: ran.exit_code.is_none(),
+        stdout: show(&ran.stdout.bytes),
+        stderr: show(&ran.stderr.bytes),
+        truncated: ran.stdout.truncated || ran.stderr.truncated,
     };
     let message = match ended.exit_code {
         Some(code) => format!("it ended with {code}"),

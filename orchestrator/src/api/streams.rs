@@ -5,7 +5,7 @@ use crate::envelope::{Answer, Envelope, ErrorEnvelope, Failure};
 use crate::extract::{ContainerName, Query, bad_name};
 use crate::index::{Watch, wait_for, when_ready};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -20,22 +20,24 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use utoipa::{IntoParams, ToSchema};
 
 /// Where a stream's events go.
 pub struct Sender {
     events: mpsc::Sender<Event>,
-    shutdown: CancellationToken,
+    /// Ended when the server ends, or the client may not look any more.
+    end: CancellationToken,
+    _ends_with_us: DropGuard,
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
 impl Sender {
-    /// Sends one, when the client has room for it. Returns false if the client has gone or the server is ending.
+    /// Sends one, when the client has room for it. Returns false if the client has gone or this is the end.
     pub async fn send(&self, event: Event) -> bool {
         tokio::select! {
             sent = self.events.send(event) => sent.is_ok(),
-            () = self.shutdown.cancelled() => false,
+            () = self.end.cancelled() => false,
         }
     }
 
@@ -50,14 +52,18 @@ impl Sender {
     async fn closed(&self) {
         tokio::select! {
             () = self.events.closed() => {}
-            () = self.shutdown.cancelled() => {}
+            () = self.end.cancelled() => {}
         }
     }
 }
 
+/// How often it is asked whether the client may still look: its token can be revoked, or expire.
+const RECHECK: Duration = Duration::from_secs(2);
+
 /// A stream for one client.
 pub fn channel(
-    app: &App,
+    app: &Arc<App>,
+    headers: &HeaderMap,
 ) -> Result<
     (
         Sender,
@@ -71,9 +77,24 @@ pub fn channel(
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, busy)
     })?;
     let (events, receiver) = mpsc::channel(16);
+    let end = app.shutdown.child_token();
+    tokio::spawn({
+        let (app, end) = (Arc::clone(app), end.clone());
+        let credentials = headers.get(header::AUTHORIZATION).cloned();
+        async move {
+            while app.auth.who(credentials.as_ref()).await.is_ok() {
+                tokio::select! {
+                    () = tokio::time::sleep(RECHECK) => {}
+                    () = end.cancelled() => return,
+                }
+            }
+            end.cancel();
+        }
+    });
     let sender = Sender {
         events,
-        shutdown: app.shutdown.clone(),
+        end: end.clone(),
+        _ends_with_us: end.drop_guard(),
         _permit: permit,
     };
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver).map(Ok);
@@ -102,7 +123,7 @@ pub struct Streamed {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WhichLines {
-    /// Only the last lines.
+    /// Only the last lines. An answer has at most 1 MiB of them; a stream begins with that.
     #[param(minimum = 0, maximum = 10000, default = 1000)]
     tail: Option<usize>,
     /// Only lines since then: `10m` ago, or `2026-11-24T08:00:00Z`.
@@ -129,6 +150,15 @@ pub struct Line {
     /// The line goes on in the next one of its stream.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     partial: bool,
+}
+
+/// So much of a log is in one answer, bytes. Escapes can make it six times as long.
+const MOST_TEXT: usize = 1 << 20;
+
+impl Line {
+    fn size(&self) -> usize {
+        self.text.len() + self.base64.as_ref().map_or(0, String::len)
+    }
 }
 
 impl From<Entry> for Line {
@@ -173,6 +203,7 @@ pub async fn logs(
     State(app): Shared,
     ContainerName(name): ContainerName,
     Query(which): Query<WhichLines>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let tail = which.tail.unwrap_or(1000);
     if tail > 10_000 {
@@ -190,19 +221,33 @@ pub async fn logs(
             // Before the first look, so that nothing falls between the two.
             let watch = Watch::new()?;
             watch.add(reader.dir())?;
-            let mut lines = VecDeque::new();
+            let began = time(std::time::SystemTime::now());
+            let (mut lines, mut size, mut too_large) = (VecDeque::new(), 0, false);
             while let Some(entry) = reader.next_entry()? {
+                let is_late = entry.time > began;
                 if since.as_ref().is_none_or(|since| entry.time >= *since) {
-                    lines.push_back(Line::from(entry));
+                    let line = Line::from(entry);
+                    size += line.size();
+                    lines.push_back(line);
                 }
-                if lines.len() > tail {
-                    lines.pop_front();
+                while lines.len() > tail || size > MOST_TEXT {
+                    too_large |= lines.len() <= tail;
+                    size -= lines.pop_front().map_or(size, |line| line.size());
+                }
+                if is_late {
+                    break; // or who writes as fast as we read would keep us for ever
                 }
             }
-            Ok(Some((reader, watch, lines, is_incomplete(store, &id))))
+            Ok(Some((
+                reader,
+                watch,
+                lines,
+                is_incomplete(store, &id),
+                too_large,
+            )))
         })
     };
-    let Some((reader, watch, lines, incomplete)) = opened.await? else {
+    let Some((reader, watch, lines, incomplete, too_large)) = opened.await? else {
         let none = Error::new(format!("the container {name} has no log"));
         let hint = "only what was started in the background has one";
         return Err(none.kind(Kind::State).hint(hint).into());
@@ -212,9 +257,12 @@ pub async fn logs(
         if incomplete {
             message += "; lines are missing: the disk was full";
         }
+        if too_large {
+            message += "; those before are too much for one answer";
+        }
         return Ok(Answer::of(message, Vec::from(lines)).into_response());
     }
-    let (sender, receiver) = channel(&app)?;
+    let (sender, receiver) = channel(&app, &headers)?;
     let monitor = record.monitor().and_then(ProcessId::pidfd);
     tokio::spawn(follow_log(sender, reader, watch, lines, monitor));
     Ok(Sse::new(receiver).keep_alive(keep_alive()).into_response())
@@ -325,6 +373,7 @@ const MOST_EVENTS: usize = 10_000;
 pub async fn events(
     State(app): Shared,
     Query(which): Query<WhichEvents>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let name: Option<Name> = match &which.container {
         Some(text) => Some(text.parse().map_err(|error| {
@@ -368,7 +417,7 @@ pub async fn events(
         let message = format!("{} events", events.len());
         return Ok(Answer::of(message, Vec::from(events)).into_response());
     }
-    let (sender, receiver) = channel(&app)?;
+    let (sender, receiver) = channel(&app, &headers)?;
     tokio::spawn(async move {
         let happened = |event: &Happened| Event::default().event("event").json_data(event);
         for event in &events {

@@ -5,6 +5,7 @@ use super::{App, Shared};
 use crate::envelope::{Answer, Envelope, ErrorEnvelope, Failure, Outcome};
 use crate::extract::{ContainerName, Query};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use minirun::cgroup::Stats;
@@ -159,10 +160,11 @@ pub async fn stats(
     State(app): Shared,
     ContainerName(name): ContainerName,
     Query(how): Query<HowOften>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     if how.stream {
         app.store.find(&name).await?;
-        return stream(&app, Some(name));
+        return stream(&app, &headers, Some(name));
     }
     let mut look = Look::default();
     for last in [false, true] {
@@ -201,9 +203,10 @@ async fn running(app: &App, name: &Name) -> Result<Record, Failure> {
 pub async fn stats_of_all(
     State(app): Shared,
     Query(how): Query<HowOften>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     if how.stream {
-        return stream(&app, None);
+        return stream(&app, &headers, None);
     }
     let mut look = Look::default();
     let records = all_running(&app).await?;
@@ -232,9 +235,13 @@ pub async fn all_running(app: &App) -> Result<Vec<Record>, Failure> {
 }
 
 /// A look each second, of one container until it has ended, or of all.
-fn stream(app: &std::sync::Arc<App>, name: Option<Name>) -> Result<Response, Failure> {
+fn stream(
+    app: &std::sync::Arc<App>,
+    headers: &HeaderMap,
+    name: Option<Name>,
+) -> Result<Response, Failure> {
     let app = std::sync::Arc::clone(app);
-    let (sender, receiver) = super::streams::channel(&app)?;
+    let (sender, receiver) = super::streams::channel(&app, headers)?;
     tokio::spawn(async move {
         let mut look = Look::default();
         let mut pause = FIRST;

@@ -131,6 +131,12 @@ impl Tokens {
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
         let time = |time| humantime::format_rfc3339_seconds(time).to_string();
         let now = SystemTime::now();
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        if lives.is_some_and(|lives| lives > CENTURY) {
+            bail!(
+                "a token cannot be valid for more than a century: without --expires it is until it is revoked"
+            );
+        }
         self.change(|tokens| {
             if tokens.iter().any(|token| token.name == name) {
                 bail!("there is a token called {name} already: revoke it first");
@@ -182,10 +188,14 @@ impl Tokens {
         let mut file = OpenOptions::new();
         let file = file.write(true).create_new(true).mode(0o600).open(&partial);
         let mut file = file.with_context(cannot)?;
-        file.write_all(serde_json::to_string_pretty(&document)?.as_bytes())
-            .with_context(cannot)?;
-        file.sync_all().with_context(cannot)?;
-        fs::rename(&partial, &self.path).with_context(cannot)
+        let text = serde_json::to_string_pretty(&document)?;
+        let written = file.write_all(text.as_bytes());
+        let written = written.and_then(|()| file.sync_all());
+        let written = written.and_then(|()| fs::rename(&partial, &self.path));
+        written.with_context(|| {
+            fs::remove_file(&partial).ok();
+            cannot()
+        })
     }
 }
 

@@ -328,8 +328,13 @@ fn tokens_open_and_close() -> Outcome {
             && !list.contains(&operate),
         "{list}"
     );
+    let mut followed = server.follow("/events?follow=true");
     assert!(tell(&server, &["token", "revoke", "ops"]).0);
     server.get("/containers").error(401);
+    // What it followed ends, too; not when the client has no more patience.
+    let began = std::time::Instant::now();
+    assert_eq!(followed.next(), None);
+    assert!(began.elapsed() < std::time::Duration::from_secs(15));
     for name in ["looker", "brief"] {
         assert!(tell(&server, &["token", "revoke", name]).0);
     }

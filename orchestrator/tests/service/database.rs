@@ -211,6 +211,7 @@ fn a_database_that_is_stopped_loses_nothing() -> Outcome {
     assert!(refused.header("retry-after").is_some());
     assert!(!server.home().join("containers/new.json").exists());
     server.delete("/containers/kept").error(503);
+    server.post("/prune", &json!({})).error(503);
     server
         .post("/containers/kept/rename", &json!({"new_name": "other"}))
         .error(503);

@@ -217,8 +217,10 @@ fn exec_ends_when_it_takes_too_long() -> Outcome {
     need_containers()?;
     let server = Server::start();
     server.run("web", "sleep 100");
-    let body = json!({"args": ["sleep", "31"], "timeout": 1});
+    let script = "echo begun; exec sleep 31";
+    let body = json!({"args": ["sh", "-c", script], "timeout": 1});
     let ended = server.post("/containers/web/exec", &body).data();
+    assert_eq!(ended["stdout"], "begun\n");
     assert_eq!(
         (&ended["timed_out"], &ended["exit_code"]),
         (&json!(true), &Value::Null)

@@ -9,6 +9,7 @@ mod faults;
 mod life;
 mod load;
 mod postgres;
+mod too_much;
 mod truth;
 mod wire;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         load::all(),
         access::all(),
         faults::all(),
+        too_much::all(),
     ]
     .into_iter()
     .flatten()
