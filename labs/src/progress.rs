@@ -54,7 +54,7 @@ impl Progress {
     pub fn read(path: &Path) -> Result<Progress> {
         match fs::read(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Progress::default()),
-            bytes => serde_json::from_slice(&bytes?)
+            bytes => serde_json::from_slice(&bytes.with_context(|| path.display().to_string())?)
                 .with_context(|| format!("{} is damaged: remove it to begin anew", path.display())),
         }
     }
@@ -78,6 +78,12 @@ impl Progress {
         self.labs
             .get(name)
             .is_some_and(|state| state.passed_at.is_some())
+    }
+
+    /// Could this host not tell, when a lab was checked last?
+    pub fn was_skipped(&self, name: &str) -> bool {
+        let last = self.labs.get(name).and_then(|state| state.last.as_ref());
+        matches!(last, Some(Verdict::Skip(_)))
     }
 
     /// What has happened to a lab, to be changed.

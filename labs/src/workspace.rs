@@ -4,8 +4,9 @@ use crate::catalog::{Lab, all};
 use crate::package::{Built, Package, write_if_changed};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What `lab init` makes unless another name is given.
@@ -32,11 +33,12 @@ impl Workspace {
             "{} is not empty, and no workspace of labs: choose another directory, as in `lab init my-labs`",
             dir.display()
         );
-        fs::create_dir_all(dir.join(".lab")).with_context(|| dir.display().to_string())?;
+        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         let workspace = Workspace {
             dir: dir.canonicalize()?,
             labs: all()?,
         };
+        let _owner = workspace.as_owner()?;
         write_if_changed(&workspace.dir.join("README.md"), README)?;
         write_if_changed(&workspace.dir.join(".gitignore"), "/target/\n/.lab/\n")?;
         workspace.refresh()?;
@@ -75,12 +77,20 @@ impl Workspace {
             dir: dir.canonicalize()?,
             labs: all()?,
         };
-        workspace.refresh()?; // a newer program may have more labs, or better words
+        // A newer program may have more labs, or better words. What a learner did to our files stops nobody.
+        if let Err(error) = workspace.refresh() {
+            eprintln!("note: {error:#}");
+        }
         Ok(workspace)
     }
 
     /// Writes what is ours; of the learner's files only those that are not there.
     fn refresh(&self) -> Result<()> {
+        let _owner = self.as_owner()?;
+        let ours = self.dir.join(".lab");
+        if !ours.is_dir() {
+            fs::create_dir(&ours).with_context(|| ours.display().to_string())?; // git does not bring it along
+        }
         let programs = self
             .labs
             .iter()
@@ -92,11 +102,12 @@ impl Workspace {
                 &self.dir.join(&lab.dir).join("README.md"),
                 lab.file("README.md")?,
             )?;
-            if !self.source(lab).exists() {
+            // What is there is the learner's, whatever it is.
+            if fs::symlink_metadata(self.source(lab)).is_err() {
                 write_if_changed(&self.source(lab), lab.stub()?)?;
             }
         }
-        self.belongs_to_its_owner(&self.dir.join(".lab"))
+        Ok(())
     }
 
     /// The learner's file.
@@ -136,6 +147,7 @@ impl Workspace {
     /// # Errors
     /// If the file cannot be read.
     pub fn progress(&self) -> Result<Progress> {
+        let _owner = self.as_owner()?;
         Progress::read(&self.progress_file())
     }
 
@@ -144,15 +156,14 @@ impl Workspace {
     /// # Errors
     /// If the file cannot be read or written.
     pub fn change<T>(&self, change: impl FnOnce(&mut Progress) -> Result<T>) -> Result<T> {
+        let _owner = self.as_owner()?;
         let path = self.dir.join(".lab/lock");
         let lock = File::options().create(true).append(true).open(&path);
         let lock = lock.with_context(|| path.display().to_string())?;
-        self.belongs_to_its_owner(&path)?;
         lock.lock()?;
         let mut progress = self.progress()?;
         let answer = change(&mut progress)?;
         progress.write(&self.progress_file())?;
-        self.belongs_to_its_owner(&self.progress_file())?;
         Ok(answer)
     }
 
@@ -160,23 +171,65 @@ impl Workspace {
         self.dir.join(".lab/progress.json")
     }
 
-    /// What root writes here belongs to whom the directory belongs to.
-    pub fn belongs_to_its_owner(&self, path: &Path) -> Result<()> {
-        let (ours, dir) = (fs::metadata(path)?, fs::metadata(&self.dir)?);
-        if ours.uid() != dir.uid() {
-            chown(path, Some(dir.uid()), Some(dir.gid()))?;
-        }
-        Ok(())
+    /// Until it is dropped, files are read and written by this thread as the directory's owner would, also if we are
+    /// root.
+    ///
+    /// # Errors
+    /// If root may not.
+    pub fn as_owner(&self) -> Result<AsOwner> {
+        AsOwner::of(&self.dir)
     }
 
-    /// The first lab that is not passed.
+    /// The first lab that is not passed. One that this host could not tell about waits until the others are.
     pub fn next(&self, progress: &Progress) -> Option<&Lab> {
-        self.labs
-            .iter()
-            .find(|lab| !progress.has_passed(lab.name()))
+        let open = || {
+            let mut labs = self.labs.iter();
+            std::iter::from_fn(move || labs.find(|lab| !progress.has_passed(lab.name())))
+        };
+        let mut tellable = open().filter(|lab| !progress.was_skipped(lab.name()));
+        tellable.next().or_else(|| open().next())
     }
 }
 
+/// Root in somebody else's directory: any name there can be a symlink to what only root may touch. So what root does
+/// with files there is done with the owner's permissions, and what is made is the owner's: setfsuid(2).
+pub struct AsOwner {
+    before: Option<(Uid, Gid)>,
+}
+
+impl AsOwner {
+    fn of(dir: &Path) -> Result<AsOwner> {
+        let meta = fs::metadata(dir).with_context(|| dir.display().to_string())?;
+        if !geteuid().is_root() || meta.uid() == 0 {
+            return Ok(AsOwner { before: None });
+        }
+        let (uid, gid) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
+        // They return what was before, and say nothing if they fail: asking for nobody, which changes nothing, tells.
+        let gid_before = setfsgid(gid);
+        let before = Some((setfsuid(uid), gid_before));
+        let owner = AsOwner { before };
+        let nobody = (Uid::from_raw(u32::MAX), Gid::from_raw(u32::MAX));
+        let now = (setfsuid(nobody.0), setfsgid(nobody.1));
+        ensure!(
+            now == (uid, gid),
+            "cannot act as the owner of {}",
+            dir.display()
+        );
+        Ok(owner)
+    }
+}
+
+impl Drop for AsOwner {
+    fn drop(&mut self) {
+        if let Some((uid, gid)) = self.before {
+            setfsuid(uid);
+            setfsgid(gid);
+        }
+    }
+}
+
+/// By the manifest, which a clone by git has, too.
 fn is_workspace(dir: &Path) -> bool {
-    dir.join(".lab").is_dir() && dir.join("Cargo.toml").is_file()
+    let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+    manifest.contains("name = \"exercises\"")
 }

@@ -18,13 +18,13 @@ pub struct Args {
 pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     let lab = chosen(workspace, Some(&args.lab))?;
     let source = workspace.source(lab);
+    let _owner = workspace.as_owner()?;
     let backup = (1..)
         .map(|number| source.with_file_name(format!("main.rs.{number}")))
         .find(|path| !path.exists());
     let backup = backup.context("no name for a backup")?;
     fs::rename(&source, &backup).with_context(|| source.display().to_string())?;
     fs::write(&source, lab.stub()?)?;
-    workspace.belongs_to_its_owner(&source)?;
     let text = format!(
         "{} is as it was at first; what you had is in {}",
         workspace.shown(lab),

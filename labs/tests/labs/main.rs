@@ -7,13 +7,14 @@ mod cheats;
 mod checks;
 mod commands;
 mod common;
+mod roots;
 
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let trials = [commands::all(), cheats::all(), checks::all()]
+    let trials = [commands::all(), cheats::all(), roots::all(), checks::all()]
         .into_iter()
         .flatten()
         .collect();
