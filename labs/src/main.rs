@@ -54,9 +54,9 @@ struct Args {
 enum Command {
     /// Make a directory with the exercises; your files in it are never overwritten
     Init {
-        /// Where
-        #[arg(default_value = workspace::DEFAULT)]
-        dir: PathBuf,
+        /// Where [default: minirun-labs]
+        #[arg(value_name = "DIR")]
+        place: Option<PathBuf>,
     },
     /// All labs, and how far you are
     List,
@@ -117,7 +117,10 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Ask { pid, question } => {
             return ask::main(&pid, &question).map(|()| ExitCode::SUCCESS);
         }
-        Command::Init { dir } => init::run(&args.dir.unwrap_or(dir))?,
+        Command::Init { place } => {
+            let place = place.or(args.dir);
+            init::run(&place.unwrap_or_else(|| workspace::DEFAULT.into()))?
+        }
         Command::List => list::run(&find()?)?,
         Command::Next => show::next(&find()?)?,
         Command::Show(show) => show::run(&find()?, &show)?,

@@ -40,9 +40,20 @@ pub type Checked<T = ()> = Result<T, Stop>;
 pub fn fail<T>(id: &str, observed: impl ToString, expected: impl ToString) -> Checked<T> {
     Err(Stop::Fail(Finding {
         id: id.to_owned(),
-        observed: observed.to_string(),
+        observed: printable(&observed.to_string()),
         expected: expected.to_string(),
     }))
+}
+
+/// What a program wrote, as it may be written to a terminal or into XML.
+fn printable(text: &str) -> String {
+    let plain = |c: char| match c {
+        '\n' | '\t' => c,
+        '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(plain).collect()
 }
 
 /// Ends a check if something does not hold.

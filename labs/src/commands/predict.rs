@@ -18,7 +18,7 @@ pub struct Args {
     /// Name or number; without it, the one in whose directory you are, or the next
     lab: Option<String>,
     /// Your answer; without it you are asked
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     answer: Option<String>,
 }
 

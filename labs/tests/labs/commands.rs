@@ -26,6 +26,7 @@ crate::tests![
     reset_keeps_what_one_had,
     a_prediction_is_answered_by_the_kernel_and_kept,
     grade_builds_and_looks_again_in_every_format,
+    what_a_program_writes_is_quoted_plainly,
     grade_waits_for_no_pipe,
     what_cannot_be_graded_is_not_green,
     watch_checks_again_when_the_file_is_saved_by_events_and_by_polling,
@@ -364,7 +365,7 @@ fn grade_builds_and_looks_again_in_every_format() -> Outcome {
     );
     let said = |format: &str| {
         let output = workspace
-            .lab(&["grade", "hostname", "run", "--format", format])
+            .lab(&["grade", "hostname", "run", "hostname", "--format", format])
             .output()
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
@@ -495,5 +496,28 @@ fn commands_at_once_forget_nothing() -> Outcome {
         20,
         "{progress:#}"
     );
+    Ok(())
+}
+
+/// What a program writes is quoted, and must neither paint on the teacher's terminal nor break XML.
+fn what_a_program_writes_is_quoted_plainly() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let source =
+        "fn main() { eprint!(\"x\\r\\u{1b}[K01-run PASS\\u{fffe}\\u{0}\"); std::process::exit(7) }";
+    fs::write(workspace.file("01-run"), source).unwrap();
+    for format in ["table", "csv", "junit", "json", "gradescope"] {
+        let output = workspace
+            .lab(&["grade", "run", "--format", format])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let odd = |c: char| c != '\n' && c != '\t' && (c.is_control() || c == '\u{fffe}');
+        assert!(!said.contains(odd), "{format}: {said:?}");
+        assert!(
+            !said.contains("\\u001b") && !said.contains("&#x"),
+            "{format}: {said}"
+        );
+    }
     Ok(())
 }
