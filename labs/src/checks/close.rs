@@ -6,7 +6,6 @@ use crate::sandbox::kernel::descriptors;
 use crate::sandbox::run::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
-use nix::sys::signal::Signal;
 
 pub fn check(bench: &Bench) -> Checked {
     let sleep = unique_sleep();
@@ -23,5 +22,5 @@ pub fn check(bench: &Bench) -> Checked {
         format!("the command has {numbers:?}"),
         "0, 1 and 2",
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

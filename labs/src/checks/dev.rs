@@ -5,7 +5,6 @@ use crate::sandbox::kernel::{namespace, seen_by};
 use crate::sandbox::run::unique_sleep;
 use crate::sandbox::spec::HOME;
 use crate::verdict::{Checked, expect, fail};
-use nix::sys::signal::Signal;
 use nix::sys::stat::{major, minor};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -80,5 +79,5 @@ pub fn check(bench: &Bench) -> Checked {
             format!("a link to {wanted}"),
         )?;
     }
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }
