@@ -92,6 +92,15 @@ pub fn events() -> std::mem::ManuallyDrop<File> {
     std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(EVENTS) })
 }
 
+/// What nohup(1), or a shell that starts us in the background, lets us ignore, an exercise would ignore, too: signal(7).
+pub fn ignore_no_signal() -> nix::Result<()> {
+    for number in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default action runs none of our code.
+        unsafe { signal(number, SigHandler::SigDfl) }?;
+    }
+    Ok(())
+}
+
 /// Standard input becomes /dev/null.
 pub fn standard_input_is_null() -> nix::Result<()> {
     open_as(c"/dev/null", libc::O_RDONLY, 0)

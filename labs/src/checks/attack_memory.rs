@@ -43,6 +43,14 @@ pub fn check(bench: &Bench) -> Checked {
         "survived",
         observed,
         "the kernel kills it: SIGKILL",
+    )?;
+    let jail = group.dir("memory").join("jail");
+    let kills = group.counter(&jail, "memory.oom_control", "memory.events", "oom_kill");
+    expect(
+        kills > 0,
+        "killed-itself",
+        format!("killed by SIGKILL, and its cgroup has oom_kill {kills}"),
+        "the limit kills it: oom_kill 1",
     )
 }
 

@@ -6,12 +6,12 @@ use crate::sandbox::kernel::descriptors;
 use crate::sandbox::run::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
-use nix::sys::signal::Signal;
 
 pub fn check(bench: &Bench) -> Checked {
     let sleep = unique_sleep();
     let mut spec = bench.spec(&["sleep", &sleep]);
-    spec.main.jail.leaks = vec![3, 10 + (random() % 20) as i32, 40 + (random() % 40) as i32];
+    let somewhere = |from: u64, to: u64| (from + random() % (to - from)) as i32;
+    spec.main.jail.leaks = vec![3, somewhere(10, 90), somewhere(200, 1000)]; // 1024 is the usual limit
     let mut run = bench.start(spec)?;
     let command = run.command(&sleep)?;
     nothing_open(&mut run, command, "leaked")?;
@@ -23,5 +23,5 @@ pub fn check(bench: &Bench) -> Checked {
         format!("the command has {numbers:?}"),
         "0, 1 and 2",
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

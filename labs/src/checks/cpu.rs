@@ -7,7 +7,6 @@ use crate::sandbox::Group;
 use crate::sandbox::kernel::cpu_time;
 use crate::sys::random;
 use crate::verdict::{Checked, Stop, expect};
-use nix::sys::signal::Signal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -48,7 +47,7 @@ pub fn check(bench: &Bench) -> Checked {
         observed,
         format!("about {percent} %"),
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGKILL, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }
 
 /// What the kernel says the limit is.

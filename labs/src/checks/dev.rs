@@ -1,11 +1,10 @@
 //! `dev`: the devices that a program expects, and no others.
 
 use crate::bench::Bench;
-use crate::sandbox::kernel::{namespace, seen_by};
+use crate::sandbox::kernel::{mounts, namespace, seen_by};
 use crate::sandbox::run::unique_sleep;
 use crate::sandbox::spec::HOME;
 use crate::verdict::{Checked, expect, fail};
-use nix::sys::signal::Signal;
 use nix::sys::stat::{major, minor};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -38,7 +37,7 @@ pub fn check(bench: &Bench) -> Checked {
         "two inodes",
     )?;
     run.no_mount_leaked()?;
-    let dev = seen_by(command, dir);
+    let dev = seen_by(command, &dir);
     for entry in fs::read_dir(&dev)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let known = DEVICES.iter().any(|(device, _)| *device == name)
@@ -80,5 +79,19 @@ pub fn check(bench: &Bench) -> Checked {
             format!("a link to {wanted}"),
         )?;
     }
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    // Of a bind mount the files would be outside, too: it has the device number of what is there.
+    let number = |pid| fs::metadata(seen_by(pid, &dir)).map(|meta| meta.dev());
+    let new = number(command)? != number(run.outside())?;
+    let mounts = mounts(command);
+    let mount = mounts.iter().rfind(|mount| mount.point == dir);
+    expect(
+        new && mount.is_some_and(|mount| mount.kind == "tmpfs"),
+        "no-tmpfs",
+        match mount {
+            Some(mount) => format!("in /proc/PID/mountinfo: {}", mount.line),
+            None => format!("no mount on {dir} in /proc/PID/mountinfo"),
+        },
+        "a tmpfs that is not seen outside",
+    )?;
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

@@ -5,7 +5,6 @@ use crate::sandbox::kernel::namespace;
 use crate::sandbox::run::unique_sleep;
 use crate::sandbox::{Jail, Start};
 use crate::verdict::{Checked, expect};
-use nix::sys::signal::Signal;
 
 pub fn check(bench: &Bench) -> Checked {
     let (other, sleep) = (unique_sleep(), unique_sleep());
@@ -33,5 +32,5 @@ pub fn check(bench: &Bench) -> Checked {
             format!("{wanted}, as the process"),
         )?;
     }
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

@@ -5,7 +5,6 @@ use crate::bench::Bench;
 use crate::sandbox::End;
 use crate::sandbox::run::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
-use nix::sys::signal::Signal;
 use std::time::Duration;
 
 pub fn check(bench: &Bench) -> Checked {
@@ -42,7 +41,7 @@ pub fn check(bench: &Bench) -> Checked {
         return fail("late", observed, "started, as soon as exec has worked");
     }
     nothing_open(&mut run, command, "pipe-left")?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "status")?;
+    super::ends_with(bench, &mut run, command, super::signal(), "status")?;
     let mut run = bench.run(&["sh", "-c", "exit 2"])?;
     let end = bench.over(&mut run)?;
     let observed = format!("{end}, and {:?} on standard output", run.output());

@@ -52,5 +52,5 @@ pub fn check(bench: &Bench) -> Checked {
         format!("the kernel says {:?}", state()),
         "the command goes on",
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGKILL, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

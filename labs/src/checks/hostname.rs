@@ -5,7 +5,6 @@ use crate::sandbox::kernel::namespace;
 use crate::sandbox::run::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
-use nix::sys::signal::Signal;
 
 pub fn check(bench: &Bench) -> Checked {
     let (name, sleep) = (format!("box-{:06x}", random() as u32), unique_sleep());
@@ -34,5 +33,5 @@ pub fn check(bench: &Bench) -> Checked {
         format!("inside, the host name is {now}"),
         name,
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

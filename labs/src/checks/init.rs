@@ -13,7 +13,9 @@ use std::io::Write;
 use std::time::Duration;
 
 pub fn check(bench: &Bench) -> Checked {
-    does_not_block(bench)?;
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        killed_by(bench, signal)?;
+    }
     let (wanted, mark) = (status(), secret());
     let (killed, exits) = (unique_sleep(), secret());
     // Orphans: a subshell starts them, and ends. Then the command waits for SIGTERM.
@@ -35,18 +37,7 @@ pub fn check(bench: &Bench) -> Checked {
     is_reaped(&mut run, exits)?;
 
     run.signal(program, Signal::SIGTERM)?;
-    let end = run.wait_for(SOON, |run| {
-        run.processes()
-            .iter()
-            .all(|process| process.pid != command)
-            .then_some(())
-    })?;
-    expect(
-        end.is_some(),
-        "not-forwarded",
-        "SIGTERM was sent to process 1, and the command still runs",
-        "it gets SIGTERM",
-    )?;
+    is_forwarded(&mut run, command, Signal::SIGTERM)?;
     let end = bench.over(&mut run)?;
     expect(
         end == End::Exited(wanted),
@@ -76,8 +67,8 @@ fn is_reaped(run: &mut Run, orphan: Pid) -> Checked {
     )
 }
 
-/// The command is one that does nothing about its signals: what it inherits stays.
-fn does_not_block(bench: &Bench) -> Checked {
+/// The command is one that does nothing about its signals: what it inherits stays, and the signal kills it.
+fn killed_by(bench: &Bench, signal: Signal) -> Checked {
     let sleep = unique_sleep();
     let mut spec = bench.spec(&["sleep", &sleep]);
     spec.main.jail.pid = true;
@@ -85,11 +76,30 @@ fn does_not_block(bench: &Bench) -> Checked {
     let command = run.command(&sleep)?;
     let blocked = field(command, "SigBlk");
     let mask = u64::from_str_radix(&blocked, 16).unwrap_or(0);
-    let free = mask & (1 << (Signal::SIGTERM as i32 - 1)) == 0;
+    let free = mask & (1 << (signal as i32 - 1)) == 0;
     expect(
         free,
         "blocked",
         format!("SigBlk of the command is {blocked}"),
-        "SIGTERM is not blocked",
+        format!("{signal} is not blocked"),
+    )?;
+    let program = run.program()?;
+    std::thread::sleep(Duration::from_millis(100)); // its handlers may come after the fork
+    run.signal(program, signal)?;
+    is_forwarded(&mut run, command, signal)?;
+    let (end, wanted) = (bench.over(&mut run)?, End::Exited(128 + signal as i32));
+    let observed = format!("{end}, of a command that {signal} killed");
+    expect(end == wanted, "status", observed, wanted)
+}
+
+/// A signal to process 1 has ended the command.
+fn is_forwarded(run: &mut Run, command: Pid, signal: Signal) -> Checked {
+    let is_there = |run: &Run| run.processes().iter().any(|process| process.pid == command);
+    let gone = run.wait_for(SOON, |run| (!is_there(run)).then_some(()))?;
+    expect(
+        gone.is_some(),
+        "not-forwarded",
+        format!("{signal} was sent to process 1, and the command still runs"),
+        "it gets the signal",
     )
 }

@@ -6,7 +6,6 @@ use crate::sandbox::End;
 use crate::sandbox::run::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
-use nix::sys::signal::Signal;
 use std::time::Duration;
 
 pub fn check(bench: &Bench) -> Checked {
@@ -26,7 +25,7 @@ pub fn check(bench: &Bench) -> Checked {
         format!("the limit is {now}"),
         format!("{limit} bytes"),
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")?;
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
 
     // One process: of several, some would still be in the cgroup when it is to be removed.
     let hog = "dd if=/dev/zero of=/dev/null bs=100000000 count=1";

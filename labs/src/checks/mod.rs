@@ -90,6 +90,20 @@ fn ends_with(bench: &Bench, run: &mut Run, command: Pid, signal: Signal, id: &st
     )
 }
 
+/// A command that ends by itself: the program ends with its status.
+fn passes_on(bench: &Bench, id: &str) -> Checked {
+    let wanted = status();
+    let mut run = bench.run(&["sh", "-c", &format!("exit {wanted}")])?;
+    let end = bench.over(&mut run)?;
+    let observed = format!("{end}, of a command that exits with {wanted}");
+    expect(
+        end == End::Exited(wanted),
+        id,
+        observed,
+        End::Exited(wanted),
+    )
+}
+
 /// The command has no descriptor but 0, 1 and 2. While it starts, it has its libraries open for a moment.
 fn nothing_open(run: &mut Run, command: Pid, id: &str) -> Checked {
     let open = || {
@@ -109,6 +123,19 @@ fn nothing_open(run: &mut Run, command: Pid, id: &str) -> Checked {
 /// An exit status that nobody guesses: not 0, 1, 2, nor one of a signal or of a missing program.
 fn status() -> i32 {
     3 + (sys::random() % 90) as i32
+}
+
+/// A signal that nobody guesses, and that ends any process but process 1: not SIGTERM or SIGKILL, and none that a shell
+/// or nohup(1) may have set to be ignored.
+fn signal() -> Signal {
+    let signals = [
+        Signal::SIGALRM,
+        Signal::SIGVTALRM,
+        Signal::SIGPROF,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+    ];
+    signals[sys::random() as usize % signals.len()]
 }
 
 /// A word that nobody guesses.

@@ -4,7 +4,6 @@ use crate::bench::Bench;
 use crate::sandbox::kernel::namespace;
 use crate::sandbox::run::unique_sleep;
 use crate::verdict::{Checked, expect};
-use nix::sys::signal::Signal;
 use std::fs;
 
 pub fn check(bench: &Bench) -> Checked {
@@ -27,5 +26,5 @@ pub fn check(bench: &Bench) -> Checked {
         "no route to 127.0.0.1 in /proc/PID/net/fib_trie",
         "lo is up, with 127.0.0.1",
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

@@ -23,7 +23,7 @@ pub fn check(bench: &Bench) -> Checked {
         format!("pids.max is {limit}"),
         max,
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")?;
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
 
     // A bomb of sixty processes at most. A shell that cannot fork gives up at once, or tries again for seconds: then
     // it is ended, and its children are what is left.

@@ -7,7 +7,6 @@ use crate::sandbox::kernel::{mounts, namespace, same_file, seen_by};
 use crate::sandbox::run::unique_sleep;
 use crate::sandbox::spec::HOME;
 use crate::verdict::{Checked, expect};
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 pub fn check(bench: &Bench) -> Checked {
@@ -30,7 +29,7 @@ pub fn check(bench: &Bench) -> Checked {
         &canary,
         ["not-the-root", "cwd", "old-root", "chroot-only"],
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }
 
 /// Is the tree the root of a process, and are the files of the old root gone? The findings are: another root, a current

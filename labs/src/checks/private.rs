@@ -6,7 +6,6 @@ use crate::sandbox::kernel::{mounts, namespace};
 use crate::sandbox::run::unique_sleep;
 use crate::sandbox::spec::HOME;
 use crate::verdict::{Checked, expect};
-use nix::sys::signal::Signal;
 
 pub fn check(bench: &Bench) -> Checked {
     let (dir, sleep) = (format!("{HOME}/mnt"), unique_sleep());
@@ -41,5 +40,5 @@ pub fn check(bench: &Bench) -> Checked {
             "no `shared:` in any line of /proc/PID/mountinfo",
         )?;
     }
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

@@ -1,6 +1,6 @@
 //! `run`: the command is a child, and its end is passed on.
 
-use super::{secret, status};
+use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::End;
 use crate::sandbox::kernel::Process;
@@ -28,17 +28,9 @@ pub fn check(bench: &Bench) -> Checked {
         "the program itself has become the command",
         "a child has",
     )?;
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "signal")?;
+    super::ends_with(bench, &mut run, command, super::signal(), "signal")?;
 
-    let wanted = status();
-    let mut run = bench.run(&["sh", "-c", &format!("exit {wanted}")])?;
-    let end = bench.over(&mut run)?;
-    expect(
-        end == End::Exited(wanted),
-        "status",
-        format!("{end}, of a command that exits with {wanted}"),
-        End::Exited(wanted),
-    )?;
+    super::passes_on(bench, "status")?;
 
     let signals = [
         Signal::SIGKILL,

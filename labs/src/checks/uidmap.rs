@@ -5,7 +5,6 @@ use crate::sandbox::kernel::{namespace, status};
 use crate::sandbox::run::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect, fail};
-use nix::sys::signal::Signal;
 use std::fs;
 
 pub fn check(bench: &Bench) -> Checked {
@@ -56,5 +55,5 @@ pub fn check(bench: &Bench) -> Checked {
             format!("{wanted} {outside} 1"),
         )?;
     }
-    super::ends_with(bench, &mut run, command, Signal::SIGTERM, "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")
 }

@@ -76,6 +76,7 @@ fn outer(spec: &Spec) -> Step {
     for (resource, value) in &spec.rlimits {
         step("setrlimit", sys::limit(*resource, *value))?;
     }
+    step("signal", sys::ignore_no_signal())?;
     step("setsid", setsid())?; // or it could type on our terminal: ioctl_tty(2), TIOCSTI
     step("setuid", sys::become_ordinary())?;
     step("prctl", prctl::set_pdeathsig(Signal::SIGKILL))?; // forgotten by setuid
