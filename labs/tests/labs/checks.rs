@@ -66,6 +66,10 @@ pub fn all() -> Vec<Trial> {
         "checks::right_through_itself_passes".into(),
         right_through_itself_passes,
     ));
+    trials.push(trial(
+        "checks::right_with_children_that_are_another_program_passes".into(),
+        right_with_children_that_are_another_program_passes,
+    ));
     for lab in SOME {
         let name = format!("checks::stub_and_mutants_fail_and_solution_passes::{lab}");
         trials.push(trial(name, move || no_fault(lab)));
@@ -142,6 +146,16 @@ fn right_through_itself_passes() -> Outcome {
         panic!(\"{}\", start(&args[3]).args(&args[4..]).exec())
     }";
     right("05-hostname", source)
+}
+
+/// What counts is whose children they are, not what they run.
+fn right_with_children_that_are_another_program_passes() -> Outcome {
+    let source = "fn main() {
+        let number: usize = std::env::args().nth(1).unwrap().parse().unwrap();
+        let children: Vec<_> = (0..number).map_while(|_| start(\"sleep\").arg(\"1000\").spawn().ok()).collect();
+        loop { std::thread::sleep(std::time::Duration::from_secs(children.len() as u64 + 1)) }
+    }";
+    right("22-attack-bomb", source)
 }
 
 fn a_fault_in_a_lab_is_found() -> Outcome {
