@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -219,18 +220,11 @@ impl Run {
     /// # Errors
     /// If it does not come up, or has ended already.
     pub fn program(&mut self) -> Checked<Pid> {
-        let file = kernel::seen_by(self.outside(), format!("{HOME}/{}", self.spec.name));
         let inside = format!("/tmp/lab/{}", self.spec.name);
-        let copy = kernel::seen_by(self.outside(), format!("{HOME}/rootfs/program"));
         let look = |run: &Run| {
-            let is_it = |process: &&Process| {
-                let exe = format!("/proc/{}/exe", process.pid);
-                kernel::same_file(&exe, &file) || kernel::same_file(&exe, &copy)
-            };
-            run.processes()
-                .iter()
-                .find(is_it)
-                .map(|process| process.pid)
+            let mut processes = run.processes().into_iter();
+            let program = processes.find(|process| run.is_program(process))?;
+            Some(program.pid)
         };
         let found = self.wait_for(SOON, |run| {
             look(run).map(Some).or(run.main_ended().map(|_| None))
@@ -257,6 +251,35 @@ impl Run {
         }
     }
 
+    /// Does a process run the learner's program?
+    fn is_program(&self, process: &Process) -> bool {
+        let exe = format!("/proc/{}/exe", process.pid);
+        [&self.spec.name, "rootfs/program"].iter().any(|name| {
+            let file = kernel::seen_by(self.outside(), format!("{HOME}/{name}"));
+            kernel::same_file(&exe, file)
+        })
+    }
+
+    /// Is a process the command with this last argument, and not another program that is going to start it
+    /// (`unshare -p sleep 600`, `sh -c 'exec "$@"' sh sleep 600`, or the learner's, once more)? The command is the
+    /// end of the arguments that were given; of one within a script only the last argument is known.
+    fn is_command(&self, process: &Process, argument: &str) -> bool {
+        let [program, args @ ..] = process.argv.as_slice() else {
+            return false; // a zombie
+        };
+        if args.last().is_none_or(|last| last != argument) {
+            return false;
+        }
+        let mut starts = self.spec.companions.iter().chain([&self.spec.main]);
+        let given = starts.find(|start| start.argv.last().is_some_and(|last| last == argument));
+        let is_given = given.is_none_or(|start| {
+            let before = start.argv.strip_suffix(args).and_then(<[String]>::last);
+            // It may have been looked up in PATH: /usr/bin/sleep.
+            before.is_some_and(|name| Path::new(program).file_name() == Path::new(name).file_name())
+        });
+        is_given && !self.is_program(process)
+    }
+
     /// A companion, as the host numbers it, by an argument that only it has.
     ///
     /// # Errors
@@ -266,18 +289,15 @@ impl Run {
         Ok(found.with_context(|| format!("the companion {argument} is not there"))?)
     }
 
-    /// Waits for a process with an argument that only it has.
+    /// Waits for a command, by its last argument, which only it has.
     ///
     /// # Errors
     /// If the sandbox itself fails.
     pub fn find(&mut self, argument: &str) -> Checked<Option<Process>> {
-        let ours = format!("{HOME}/{}", self.spec.name);
+        // A shell and a child that it has just forked look the same: the outer one, which comes first, is the command.
         let look = |run: &Run| {
             let mut processes = run.processes().into_iter();
-            processes.find(|process| {
-                let is_program = process.argv.first() == Some(&ours);
-                !is_program && process.argv.iter().any(|arg| arg == argument)
-            })
+            processes.find(|process| run.is_command(process, argument))
         };
         let found = self.wait_for(LONG, |run| {
             look(run).map(Some).or(run.main_ended().map(|_| None))

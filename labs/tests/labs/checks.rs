@@ -10,6 +10,41 @@ use std::process::Command;
 /// One lab of every kind; the attacks are asked for by name.
 const SOME: [&str; 5] = ["run", "reap", "proc", "close", "memory"];
 
+/// Right solutions that leave the work to other programs: labs, and shell scripts that get the program's arguments.
+/// The check must look at the command, not at a program on the way to it.
+const THROUGH_OTHERS: [(&str, &str); 6] = [
+    // Not `unshare -p -f`: of a command that SIGKILL ends, some versions make status 1.
+    (
+        "06-pid1",
+        "exec unshare -p sh -c '\"$@\"; exit $?' sh \"$@\"",
+    ),
+    (
+        "07-proc",
+        "inner='mount -t proc proc /proc; exec \"$@\"'
+        exec unshare -p -m sh -c 'sh -c \"$0\" sh \"$@\"; exit $?' \"$inner\" \"$@\"",
+    ),
+    (
+        "09-net",
+        "exec unshare -n sh -c 'sleep 0.1; ip link set lo up; exec \"$@\"' sh \"$@\"",
+    ),
+    (
+        "14-private",
+        "exec unshare -m sh -c 'sleep 0.1; mount -t tmpfs tmpfs $1; shift; exec \"$@\"' sh \"$@\"",
+    ),
+    (
+        "18-memory",
+        "box=$1/box; mkdir $box
+        for limit in memory.max memory.limit_in_bytes; do [ ! -e $box/$limit ] || echo $2 >$box/$limit; done
+        shift 2
+        sh -c 'sleep 0.4; echo 0 >$0/cgroup.procs; exec \"$@\"' $box \"$@\"
+        status=$?; rmdir $box; exit $status",
+    ),
+    (
+        "27-enter",
+        "pid=$1; shift; exec nsenter -t $pid -u -n -p -m \"$@\"",
+    ),
+];
+
 pub fn all() -> Vec<Trial> {
     let mut trials = vec![
         trial(
@@ -21,6 +56,20 @@ pub fn all() -> Vec<Trial> {
             minirun_passes_the_capstone,
         ),
     ];
+    for (lab, script) in THROUGH_OTHERS {
+        let name = format!("checks::right_through_another_program_passes::{lab}");
+        let source =
+            format!("fn main() {{ end_as(start(\"sh\").args([\"-c\", {script:?}, \"sh\"])) }}");
+        trials.push(trial(name, move || right(lab, &source)));
+    }
+    trials.push(trial(
+        "checks::right_through_itself_passes".into(),
+        right_through_itself_passes,
+    ));
+    trials.push(trial(
+        "checks::right_with_children_that_are_another_program_passes".into(),
+        right_with_children_that_are_another_program_passes,
+    ));
     for lab in SOME {
         let name = format!("checks::stub_and_mutants_fail_and_solution_passes::{lab}");
         trials.push(trial(name, move || no_fault(lab)));
@@ -62,6 +111,51 @@ fn no_fault(lab: &str) -> Outcome {
         Some(reason) => Err(Skip(reason.as_str().unwrap().to_owned())),
         None => Ok(()),
     }
+}
+
+/// What those solutions share.
+const PRELUDE: &str = "use std::os::unix::process::{CommandExt, ExitStatusExt};
+fn start(program: &str) -> std::process::Command { std::process::Command::new(program) }
+fn end_as(command: &mut std::process::Command) -> ! {
+    let status = command.args(std::env::args().skip(1)).status().unwrap();
+    std::process::exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap()))
+}
+";
+
+/// A solution passes.
+fn right(lab: &str, source: &str) -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    fs::write(workspace.file(lab), format!("{PRELUDE}{source}")).unwrap();
+    let (status, checked) = workspace.json(&["check", &lab[3..]]);
+    if status == 77 {
+        return Err(Skip(checked["lacks"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(checked["verdict"], "pass", "{checked:#}");
+    Ok(())
+}
+
+/// It starts its own file once more, and there takes its time before it unshares.
+fn right_through_itself_passes() -> Outcome {
+    let source = "fn main() {
+        let args: Vec<String> = std::env::args().collect();
+        if args[1] != \"child\" { end_as(start(\"/proc/self/exe\").arg(\"child\")) }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUTS).unwrap();
+        nix::unistd::sethostname(&args[2]).unwrap();
+        panic!(\"{}\", start(&args[3]).args(&args[4..]).exec())
+    }";
+    right("05-hostname", source)
+}
+
+/// What counts is whose children they are, not what they run.
+fn right_with_children_that_are_another_program_passes() -> Outcome {
+    let source = "fn main() {
+        let number: usize = std::env::args().nth(1).unwrap().parse().unwrap();
+        let children: Vec<_> = (0..number).map_while(|_| start(\"sleep\").arg(\"1000\").spawn().ok()).collect();
+        loop { std::thread::sleep(std::time::Duration::from_secs(children.len() as u64 + 1)) }
+    }";
+    right("22-attack-bomb", source)
 }
 
 fn a_fault_in_a_lab_is_found() -> Outcome {
