@@ -277,7 +277,9 @@ impl Run {
             // It may have been looked up in PATH: /usr/bin/sleep.
             before.is_some_and(|name| Path::new(program).file_name() == Path::new(name).file_name())
         });
-        is_given && !self.is_program(process)
+        // Of a process that is ending neither can be seen: then it was the program, perhaps.
+        let exe = format!("/proc/{}/exe", process.pid);
+        is_given && !self.is_program(process) && Path::new(&exe).exists()
     }
 
     /// A companion, as the host numbers it, by an argument that only it has.
