@@ -3,7 +3,7 @@
 use super::nothing_open;
 use crate::bench::Bench;
 use crate::sandbox::kernel::descriptors;
-use crate::sandbox::run::unique_sleep;
+use crate::sandbox::run::{SOON, unique_sleep};
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 
@@ -15,12 +15,15 @@ pub fn check(bench: &Bench) -> Checked {
     let mut run = bench.start(spec)?;
     let command = run.command(&sleep)?;
     nothing_open(&mut run, command, "leaked")?;
-    let open = descriptors(command);
-    let numbers: Vec<i32> = open.iter().map(|(number, _)| *number).collect();
+    let numbers = || -> Vec<i32> {
+        let open = descriptors(command).into_iter();
+        open.map(|(number, _)| number).collect()
+    };
+    let all = run.wait_for(SOON, |_| (numbers() == [0, 1, 2]).then_some(()))?;
     expect(
-        numbers == [0, 1, 2],
+        all.is_some(),
         "closed-too-much",
-        format!("the command has {numbers:?}"),
+        format!("the command has {:?}", numbers()),
         "0, 1 and 2",
     )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")
