@@ -18,8 +18,9 @@ pub fn cgroup_of(bench: &Bench, run: &mut Run, command: Pid, controller: &str) -
     };
     let found = run.wait_for(Duration::from_millis(200), |_| place(command))?;
     let observed = format!(
-        "it is in {:?}",
+        "it is in {}",
         crate::sandbox::kernel::cgroup(command, if group.is_v2() { "" } else { controller })
+            .unwrap_or_default()
     );
     expect(
         found.is_some(),
