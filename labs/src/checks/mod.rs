@@ -133,7 +133,10 @@ fn status() -> i32 {
 /// or nohup(1) may have set to be ignored.
 fn signal() -> Signal {
     let signals = [
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
         Signal::SIGALRM,
+        Signal::SIGSTKFLT,
         Signal::SIGVTALRM,
         Signal::SIGPROF,
         Signal::SIGIO,

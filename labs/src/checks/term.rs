@@ -2,8 +2,8 @@
 
 use super::status;
 use crate::bench::Bench;
-use crate::sandbox::End;
 use crate::sandbox::kernel::Process;
+use crate::sandbox::{End, Run};
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -34,6 +34,13 @@ pub fn check(bench: &Bench) -> Checked {
         format!("it was running (R) {running} times of 30"),
         "it sleeps (S)",
     )?;
+    let other = super::signal();
+    run.signal(program, other)?;
+    let ended = run.wait_for(Duration::from_millis(200), Run::main_ended)?;
+    if let Some(end) = ended {
+        let observed = format!("{end}, after {other}");
+        return fail("other-signal", observed, "only SIGTERM ends it");
+    }
     run.signal(program, Signal::SIGTERM)?;
     let end = run.wait_for(Duration::from_secs(2), |run| {
         run.processes()
