@@ -14,11 +14,10 @@ pub fn check(bench: &Bench) -> Checked {
     let found = run.find(&sleep)?;
     let Some(command) = found.map(|process| process.pid) else {
         let said = run.error_output();
-        let id = if said.contains("PermissionDenied") || said.contains("EPERM") {
-            "refused"
-        } else {
-            "not-run"
-        };
+        // EPERM, as Rust and nix write it, each for people and for programmers.
+        let refusals = ["PermissionDenied", "EPERM", "not permitted"];
+        let refused = refusals.iter().any(|word| said.contains(word));
+        let id = if refused { "refused" } else { "not-run" };
         return fail(
             id,
             format!("the command does not run{}", run.said()),
