@@ -93,5 +93,13 @@ pub fn check(bench: &Bench) -> Checked {
         },
         "a tmpfs that is not seen outside",
     )?;
+    let below = fs::read_dir(seen_by(run.outside(), &dir))?.flatten().next();
+    if let Some(entry) = below {
+        let observed = format!(
+            "outside, in the directory itself, is {:?}",
+            entry.file_name()
+        );
+        return fail("no-tmpfs", observed, "it is empty, as it was");
+    }
     super::ends_with(bench, &mut run, command, super::signal(), "end")
 }
