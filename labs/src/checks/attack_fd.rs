@@ -13,7 +13,7 @@ pub fn check(bench: &Bench) -> Checked {
     spec.main.argv[0] = "/program".into(); // as it is called in there
     spec.main.jail.root = Root::Pivot;
     spec.main.jail.pid = true;
-    spec.main.jail.leaks = vec![200 + (random() % 800) as i32]; // 1024 is the usual limit
+    spec.main.jail.leaks = vec![150 + (random() % 100) as i32]; // below any usual `ulimit -n`
     has_secret(&mut bench.start(spec.clone())?, &secret)?;
     spec.main.jail.leaks.clear();
     let another = super::secret(); // the first may have been kept somewhere

@@ -11,7 +11,7 @@ pub fn check(bench: &Bench) -> Checked {
     let sleep = unique_sleep();
     let mut spec = bench.spec(&["sleep", &sleep]);
     let somewhere = |from: u64, to: u64| (from + random() % (to - from)) as i32;
-    spec.main.jail.leaks = vec![3, somewhere(10, 90), somewhere(200, 1000)]; // 1024 is the usual limit
+    spec.main.jail.leaks = vec![3, somewhere(10, 90), somewhere(150, 250)]; // below any usual `ulimit -n`
     let mut run = bench.start(spec)?;
     let command = run.command(&sleep)?;
     nothing_open(&mut run, command, "leaked")?;
