@@ -4,6 +4,10 @@ use anyhow::{Context, Result, bail};
 use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Where the lessons are in the clone.
+pub const LESSONS: &str = "lessons/src";
 
 static EXERCISES: Dir = include_dir!("$CARGO_MANIFEST_DIR/exercises");
 
@@ -73,6 +77,19 @@ impl Lab {
     /// What one types: the directory without its number.
     pub fn name(&self) -> &str {
         self.dir.split_once('-').map_or(&self.dir, |(_, name)| name)
+    }
+
+    /// The chapter, to be opened: below the current directory if that is the clone, else by its whole path. Where the
+    /// clone that this program was built in is gone, only its name in any clone can be told.
+    pub fn chapter(&self) -> String {
+        let short = Path::new(LESSONS).join(&self.lesson);
+        let whole = clone().join(&short);
+        let chapter = match std::env::current_dir() {
+            Ok(current) if current == clone() => short,
+            _ if whole.is_file() => whole,
+            _ => short,
+        };
+        chapter.display().to_string()
     }
 
     /// A file beside lab.toml.
@@ -152,6 +169,12 @@ impl Lab {
             .cloned()
             .with_context(|| format!("{}: nothing explains the finding `{finding}`", self.dir))
     }
+}
+
+/// The clone that this program was built in; it may be gone.
+pub fn clone() -> &'static Path {
+    let labs = Path::new(env!("CARGO_MANIFEST_DIR"));
+    labs.parent().unwrap_or(labs)
 }
 
 /// All labs, in their order.

@@ -11,9 +11,6 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Where the lessons are, if they are not beside the labs.
-const LESSONS: &str = "lessons/src";
-
 /// An answer, and how long it took.
 pub struct Marked {
     /// The answer.
@@ -82,7 +79,7 @@ pub fn explain(lab: &Lab, answer: Result<(), Stop>) -> Result<Verdict> {
             finding: finding.id,
             observed: finding.observed,
             expected: finding.expected,
-            lesson: format!("{LESSONS}/{}", lab.lesson),
+            lesson: lab.chapter(),
         },
     })
 }

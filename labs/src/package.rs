@@ -56,7 +56,7 @@ impl Package {
     /// # Errors
     /// If cargo cannot be run, or fails for another reason than a program.
     pub fn build(&self, names: &[&str]) -> Result<HashMap<String, Built>> {
-        let mut cargo = self.cargo()?;
+        let (mut cargo, name) = self.cargo()?;
         let colour = colored::control::SHOULD_COLORIZE.should_colorize();
         let format = if colour {
             "json-diagnostic-rendered-ansi"
@@ -78,7 +78,9 @@ impl Package {
             .context("cannot run timeout, of GNU coreutils")?;
         match output.status.code() {
             Some(124) => bail!("cargo was not done after {SECONDS} seconds"),
-            Some(126 | 127) => bail!("cannot run cargo: is Rust installed? https://rustup.rs"),
+            Some(126 | 127) => bail!(
+                "cannot run {name}: install Rust for that user (https://rustup.rs), or say which cargo: CARGO=/path/to/cargo"
+            ),
             _ => {}
         }
         let mut built = HashMap::new();
@@ -113,8 +115,9 @@ impl Package {
         Ok(built)
     }
 
-    /// cargo in this directory, as its owner: root's checks leave no files of root's in a learner's directory.
-    fn cargo(&self) -> Result<Command> {
+    /// cargo in this directory, as its owner: root's checks leave no files of root's in a learner's directory. Beside it,
+    /// what to call it in an error.
+    fn cargo(&self) -> Result<(Command, String)> {
         let owner = Uid::from_raw(fs::metadata(&self.dir)?.uid());
         let mut program = std::env::var_os("CARGO").map_or("cargo".into(), PathBuf::from);
         let user = User::from_uid(owner)?.filter(|_| geteuid().is_root() && !owner.is_root());
@@ -124,6 +127,14 @@ impl Package {
                 program = own;
             }
         }
+        let name = match &user {
+            Some(user) => format!(
+                "{} as {}, whose directory this is",
+                program.display(),
+                user.name
+            ),
+            None => program.display().to_string(),
+        };
         // Sources can be written for which the compiler takes for ever.
         let mut cargo = Command::new("timeout");
         cargo.args(["--kill-after=10", SECONDS]).arg(program);
@@ -142,7 +153,7 @@ impl Package {
             cargo.env("CARGO_TARGET_DIR", target);
         }
         cargo.stdin(Stdio::null());
-        Ok(cargo)
+        Ok((cargo, name))
     }
 }
 

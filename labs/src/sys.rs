@@ -32,6 +32,13 @@ pub fn limit(resource: u32, value: u64) -> nix::Result<()> {
     Errno::result(unsafe { libc::setrlimit(resource as _, &limit) }).map(drop)
 }
 
+/// What an ordinary user types to run this program as root. sudo(8) looks for programs in directories of its own, of
+/// which ~/.cargo/bin is none: so it is named by its path.
+pub fn with_sudo() -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "lab".into());
+    format!("sudo {}", program.display())
+}
+
 /// Who runs exercises: user and group.
 pub fn ordinary() -> (u32, u32) {
     match geteuid().is_root() {
@@ -94,7 +101,8 @@ pub fn events() -> std::mem::ManuallyDrop<File> {
 
 /// What nohup(1), or a shell that starts us in the background, lets us ignore, an exercise would ignore, too: signal(7).
 pub fn ignore_no_signal() -> nix::Result<()> {
-    for number in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+    let settable = |number: &Signal| ![Signal::SIGKILL, Signal::SIGSTOP].contains(number);
+    for number in Signal::iterator().filter(settable) {
         // SAFETY: the default action runs none of our code.
         unsafe { signal(number, SigHandler::SigDfl) }?;
     }

@@ -5,6 +5,7 @@ use super::{Answer, predict};
 use crate::catalog::{self, Lab};
 use crate::mark;
 use crate::package::{Built, Package, write_if_changed};
+use crate::sys;
 use crate::verdict::{Stop, Verdict};
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::geteuid;
@@ -99,13 +100,11 @@ pub fn run(command: &Command) -> Result<Answer> {
             .map(|name| catalog::find(&all, name))
             .collect::<Result<_>>()?,
     };
-    let clone = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("no clone")?;
+    let clone = catalog::clone();
     let mut found = Found::default();
     links(
         &labs,
-        &args.lessons.clone().unwrap_or(clone.join("lessons/src")),
+        &args.lessons.clone().unwrap_or(clone.join(catalog::LESSONS)),
         &mut found,
     )?;
     let mut trials = Vec::new();
@@ -116,10 +115,7 @@ pub fn run(command: &Command) -> Result<Answer> {
     let start = Instant::now();
     let mut programs = match &args.built {
         Some(dir) => built(&trials, dir)?,
-        None => build(
-            &trials,
-            &args.build_in.clone().unwrap_or(clone.join("target/labs")),
-        )?,
+        None => build(&trials, &build_dir(args)?)?,
     };
     let build = start.elapsed();
     if let Some(dir) = &args.only_build {
@@ -208,6 +204,19 @@ fn links(labs: &[&Lab], lessons: &Path, found: &mut Found) -> Result<()> {
     Ok(())
 }
 
+/// Where to build. An installed program may be far from its clone.
+fn build_dir(args: &Args) -> Result<PathBuf> {
+    let clone = catalog::clone();
+    match &args.build_in {
+        Some(dir) => Ok(dir.clone()),
+        None if clone.join("labs/exercises").is_dir() => Ok(clone.join("target/labs")),
+        None => bail!(
+            "the clone is no longer in {}: name a directory with --build-in",
+            clone.display()
+        ),
+    }
+}
+
 fn build(trials: &[Trial], dir: &Path) -> Result<HashMap<String, Built>> {
     let mut programs = Vec::new();
     for trial in trials {
@@ -270,8 +279,9 @@ impl Trial<'_> {
             && !geteuid().is_root()
         {
             found.skip(format!(
-                "{}: only root sees it: {reason}; run it with sudo as well",
-                self.program()
+                "{}: only root sees it: {reason}; run it as root as well (`{} dev check`)",
+                self.program(),
+                sys::with_sudo()
             ));
             return Ok(());
         }

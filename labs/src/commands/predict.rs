@@ -7,7 +7,7 @@ use crate::progress::Prediction;
 use crate::sandbox::Start;
 use crate::verdict::{Checked, Stop};
 use crate::workspace::Workspace;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -48,6 +48,7 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         }
     };
     let said = said.trim().to_owned();
+    ensure!(!said.is_empty(), "an empty answer is none: {question}");
     let kernel = match ask(lab) {
         Ok(kernel) => kernel,
         Err(Stop::Skip(missing)) => {
@@ -72,21 +73,25 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         kernel: kernel.clone(),
         right,
     };
-    workspace.change(|progress| {
-        progress.of(lab.name()).prediction = Some(prediction);
-        Ok(())
+    // Only the first is a prediction: after it one knows.
+    let first = workspace.change(|progress| {
+        let kept = &mut progress.of(lab.name()).prediction;
+        Ok(kept.get_or_insert(prediction).said.clone())
     })?;
     let verdict = match right {
         true => "as you said",
         false => "not what you said: the lesson tells why",
     };
-    let text = format!(
-        "you: {said}\nthe kernel: {kernel}\n{verdict} (lessons/src/{})",
-        lab.lesson
+    let mut text = format!(
+        "you: {said}\nthe kernel: {kernel}\n{verdict} ({})",
+        lab.chapter()
     );
+    if first != said {
+        text += &format!("\nyour first answer is kept: {first}");
+    }
     Ok(Answer::new(
         text,
-        json!({"lab": lab.name(), "question": question, "said": said, "kernel": kernel, "right": right}),
+        json!({"lab": lab.name(), "question": question, "said": said, "kernel": kernel, "right": right, "first": first}),
     ))
 }
 

@@ -39,7 +39,11 @@ pub fn next(workspace: &Workspace) -> Result<Answer> {
 fn show(workspace: &Workspace, lab: &Lab) -> Result<Answer> {
     let task = lab.file("README.md")?;
     let file = workspace.shown(lab);
-    let mut text = format!("{}\n\nYour file: {file}\n", task.trim_end());
+    let mut text = format!(
+        "{}\n\nYour file: {file}\nIts lesson: {}\n",
+        task.trim_end(),
+        lab.chapter()
+    );
     if !lab.needs.is_empty() {
         text += &format!("The host must have: {}\n", lab.needs.join(", "));
     }

@@ -1,7 +1,7 @@
 //! A cgroup around an exercise, with limits that are verified before anything runs in it. Where an exercise is about
 //! cgroups, it is also the place below which the learner's program makes its own.
 
-use crate::sys::{NOBODY, random};
+use crate::sys::{NOBODY, random, with_sudo};
 use crate::verdict::Missing;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -312,13 +312,14 @@ fn missing(reason: &str) -> Missing {
             "mount the cgroup trees (systemd does so), or, in a container, run it on the host"
                 .to_owned()
         }
-        (false, true) => {
-            "run it as root (`sudo`), or `systemd-run --user --scope -p Delegate=yes lab …`"
-                .to_owned()
-        }
-        (false, false) => {
-            "run it as root (`sudo`), or let root make a cgroup of yours in each tree".to_owned()
-        }
+        (false, true) => format!(
+            "run it as root (`{} check`), or `systemd-run --user --scope -p Delegate=yes lab check`",
+            with_sudo()
+        ),
+        (false, false) => format!(
+            "run it as root (`{} check`), or let root make a cgroup of yours in each tree",
+            with_sudo()
+        ),
     };
     Missing {
         lacks: format!("a cgroup of one's own: {reason}"),

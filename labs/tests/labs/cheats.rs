@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 crate::tests![
     the_hosts_files_cannot_be_made_writable_again,
     the_hosts_processes_sockets_and_terminals_are_out_of_sight,
+    nothing_of_our_session_or_our_signals_is_inherited,
     the_memory_limit_cannot_be_lifted,
     bombs_floods_and_daemons_end_with_the_check,
     a_symlink_does_not_lead_the_check_out,
@@ -61,6 +62,38 @@ fn the_hosts_processes_sockets_and_terminals_are_out_of_sight() -> Outcome {
     let seen = said(&workspace, script);
     let nothing = "/proc/[0-9]* /run/* /tmp/* /dev/shm/* /dev/pts/ptmx";
     assert_eq!(seen, nothing);
+    Ok(())
+}
+
+/// Whoever starts `lab` may have told it to ignore signals, as nohup(1) does; and a program in its session could type on
+/// its terminal.
+fn nothing_of_our_session_or_our_signals_is_inherited() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    // A shell cannot give a signal back that was ignored when it began: so the program itself looks.
+    let look = "fn main() {
+        let stat = std::fs::read_to_string(\"/proc/self/stat\").unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(\") \").unwrap().1.split(' ').collect();
+        let status = std::fs::read_to_string(\"/proc/self/status\").unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix(\"SigIgn:\\t\")).unwrap();
+        let ignored = u64::from_str_radix(ignored, 16).unwrap() & 0x7fff_ffff; // the others are of the C library
+        println!(\"terminal {} ignored {ignored:x}\", fields[4]);
+    }";
+    fs::write(workspace.file("01-run"), look).unwrap();
+    // script(1) gives it a terminal.
+    let ignoring = format!(
+        "trap '' HUP INT QUIT TERM; exec {:?} --dir {:?} try run --json",
+        common::lab(),
+        workspace.path()
+    );
+    let mut script = Command::new("script");
+    script.args(["-qec", &ignoring, "/dev/null"]);
+    let output = script.env("CARGO_TARGET_DIR", common::target()).output();
+    let output = output.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    // SIGPIPE, number 13, is ignored by every program in Rust.
+    assert_eq!(answer["output"], "terminal 0 ignored 1000");
     Ok(())
 }
 
