@@ -45,15 +45,30 @@ pub fn fail<T>(id: &str, observed: impl ToString, expected: impl ToString) -> Ch
     }))
 }
 
-/// What a program wrote, as it may be written to a terminal or into XML.
+/// How long a line of a program is quoted, in characters.
+const LINE: usize = 400;
+
+/// What a program wrote, as it may be written to a terminal or into XML: plainly, and not without end.
 fn printable(text: &str) -> String {
     let plain = |c: char| match c {
-        '\n' | '\t' => c,
+        '\t' => c,
         '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
         c if c.is_control() => char::REPLACEMENT_CHARACTER,
         c => c,
     };
-    text.chars().map(plain).collect()
+    let line = |line: &str| -> String {
+        let rest = if line.chars().nth(LINE).is_some() {
+            "…"
+        } else {
+            ""
+        };
+        line.chars()
+            .take(LINE)
+            .map(plain)
+            .chain(rest.chars())
+            .collect()
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Ends a check if something does not hold.

@@ -27,7 +27,8 @@ impl Workspace {
     /// # Errors
     /// If the directory holds something else, or a file cannot be written.
     pub fn init(dir: &Path) -> Result<Workspace> {
-        let empty = !dir.exists() || fs::read_dir(dir)?.next().is_none();
+        let entries = || fs::read_dir(dir).with_context(|| dir.display().to_string());
+        let empty = !dir.exists() || entries()?.next().is_none();
         ensure!(
             empty || is_workspace(dir),
             "{} is not empty, and no workspace of labs: choose another directory, as in `lab init my-labs`",

@@ -8,11 +8,11 @@ use crate::package::{Built, Package};
 use crate::progress::{Progress, bar};
 use crate::verdict::Verdict;
 use crate::workspace::Workspace;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,9 +25,9 @@ const SOURCE: u64 = 1 << 20;
 pub struct Args {
     /// Names or numbers; without any, all labs
     labs: Vec<String>,
-    /// How to say it
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// How to say it [default: table]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Write it to a file
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -56,6 +56,16 @@ struct Grades<'a> {
 /// # Errors
 /// If something cannot be built for another reason than the learner's code.
 pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
+    let format = match (args.format, json) {
+        (Some(Format::Json) | None, true) => Format::Json,
+        (Some(_), true) => bail!("--json is `--format json`: leave one of them out"),
+        (format, false) => format.unwrap_or(Format::Table),
+    };
+    if let Some(file) = &args.output {
+        // Not only after minutes is it seen that it cannot be written.
+        let opened = File::options().create(true).append(true).open(file);
+        opened.with_context(|| file.display().to_string())?;
+    }
     let mut labs: Vec<&Lab> = Vec::new();
     for name in &args.labs {
         let lab = catalog::find(&workspace.labs, name)?;
@@ -89,7 +99,6 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         labs: graded,
         progress,
     };
-    let format = if json { Format::Json } else { args.format };
     let text = match format {
         Format::Table => grades.table(),
         Format::Json => format!("{:#}", grades.json()),

@@ -18,13 +18,19 @@ pub struct Args {
 pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     let lab = chosen(workspace, Some(&args.lab))?;
     let source = workspace.source(lab);
-    let _owner = workspace.as_owner()?;
+    let owner = workspace.as_owner()?;
     let backup = (1..)
         .map(|number| source.with_file_name(format!("main.rs.{number}")))
         .find(|path| !path.exists());
     let backup = backup.context("no name for a backup")?;
     fs::rename(&source, &backup).with_context(|| source.display().to_string())?;
     fs::write(&source, lab.stub()?)?;
+    drop(owner);
+    workspace.change(|progress| {
+        let state = progress.of(lab.name());
+        (state.hints, state.hinted_about, state.last) = (0, None, None);
+        Ok(())
+    })?;
     let text = format!(
         "{} is as it was at first; what you had is in {}",
         workspace.shown(lab),

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 crate::tests![
     init_makes_a_workspace_and_never_overwrites,
@@ -24,9 +24,12 @@ crate::tests![
     an_error_is_json_too,
     without_user_namespaces_it_is_skipped_and_nothing_is_green,
     reset_keeps_what_one_had,
+    after_a_reset_hints_begin_anew,
     a_prediction_is_answered_by_the_kernel_and_kept,
+    an_empty_prediction_is_none_and_only_the_first_counts,
     grade_builds_and_looks_again_in_every_format,
     what_a_program_writes_is_quoted_plainly,
+    grade_refuses_at_once_what_it_cannot_do,
     grade_waits_for_no_pipe,
     what_cannot_be_graded_is_not_green,
     watch_checks_again_when_the_file_is_saved_by_events_and_by_polling,
@@ -61,6 +64,14 @@ fn init_refuses_a_directory_with_something_else_in_it() -> Outcome {
         .assert()
         .code(2)
         .stderr(contains("not empty"));
+    let file = workspace.file("01-run");
+    let shown = file.display().to_string();
+    workspace
+        .bare(&["init"])
+        .arg(&file)
+        .assert()
+        .code(2)
+        .stderr(contains(shown));
     Ok(())
 }
 
@@ -326,6 +337,20 @@ fn reset_keeps_what_one_had() -> Outcome {
     Ok(())
 }
 
+fn after_a_reset_hints_begin_anew() -> Outcome {
+    let workspace = Workspace::new();
+    fs::write(workspace.file("01-run"), "fn main() { no_such_function() }").unwrap();
+    let hint = || workspace.json(&["hint", "run"]).1["which"].to_string();
+    workspace.json(&["check", "run"]);
+    assert_eq!(
+        [hint(), hint(), hint()],
+        ["\"about `compile`\"", "\"1 of 3\"", "\"2 of 3\""]
+    );
+    workspace.lab(&["reset", "run"]).assert().success();
+    assert_eq!(hint(), "\"1 of 3\"");
+    Ok(())
+}
+
 fn a_prediction_is_answered_by_the_kernel_and_kept() -> Outcome {
     let workspace = Workspace::new();
     need_checks(&workspace)?;
@@ -340,6 +365,31 @@ fn a_prediction_is_answered_by_the_kernel_and_kept() -> Outcome {
     assert_eq!(right["right"], true);
     let progress = fs::read_to_string(workspace.path().join(".lab/progress.json")).unwrap();
     assert!(progress.contains("\"prediction\""), "{progress}");
+    Ok(())
+}
+
+fn an_empty_prediction_is_none_and_only_the_first_counts() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let (status, answer) = workspace.json(&["predict", "hostname", "--answer", " "]);
+    assert_eq!(status, 2, "{answer}");
+    let mut last = serde_json::Value::Null;
+    for answer in ["empty", "same"] {
+        last = workspace
+            .json(&["predict", "hostname", "--answer", answer])
+            .1;
+    }
+    assert_eq!(
+        (&last["right"], &last["first"]),
+        (&true.into(), &"empty".into())
+    );
+    let progress = fs::read_to_string(workspace.path().join(".lab/progress.json")).unwrap();
+    let progress: serde_json::Value = serde_json::from_str(&progress).unwrap();
+    let kept = &progress["labs"]["hostname"]["prediction"];
+    assert_eq!(
+        (&kept["said"], &kept["right"]),
+        (&"empty".into(), &false.into())
+    );
     Ok(())
 }
 
@@ -389,6 +439,16 @@ fn grade_builds_and_looks_again_in_every_format() -> Outcome {
     Ok(())
 }
 
+/// Also if the test fails, `lab watch` does not go on.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() -> Outcome {
     let workspace = Workspace::new();
     need_checks(&workspace)?;
@@ -403,8 +463,9 @@ fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() -> Outco
             .env("CARGO_TARGET_DIR", common::target())
             .stdout(Stdio::piped())
             .spawn()
+            .map(Ended)
             .unwrap();
-        let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(watch.0.stdout.take().unwrap()).lines();
         let mut verdict = || {
             let line: serde_json::Value =
                 serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -414,8 +475,24 @@ fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() -> Outco
         std::thread::sleep(std::time::Duration::from_millis(1200)); // a poll in between must not check again
         workspace.hand_in("05-hostname", "solution.rs");
         assert_eq!(verdict(), "pass", "{polling:?}");
-        assert!(watch.wait().unwrap().success());
+        assert!(watch.0.wait().unwrap().success());
     }
+    Ok(())
+}
+
+/// Before anything is built: then nobody waits for minutes.
+fn grade_refuses_at_once_what_it_cannot_do() -> Outcome {
+    let workspace = Workspace::new();
+    let refused = |args: &[&str], said: &'static str| {
+        let mut grade = workspace.lab(args);
+        grade.env("CARGO", "/bin/false"); // it does not come to that
+        grade.assert().code(2).stderr(contains(said));
+    };
+    refused(&["grade", "--output", "/no/such/file"], "/no/such/file");
+    refused(
+        &["grade", "--format", "csv", "--json"],
+        "leave one of them out",
+    );
     Ok(())
 }
 
@@ -449,17 +526,18 @@ fn watch_looks_itself_where_there_are_no_file_events() -> Outcome {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
+        .map(Ended)
         .unwrap();
-    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(watch.0.stdout.take().unwrap()).lines();
     let Some(first) = lines.next() else {
         let mut said = String::new();
         watch
+            .0
             .stderr
             .take()
             .unwrap()
             .read_to_string(&mut said)
             .unwrap();
-        watch.wait().unwrap();
         return Err(Skip(format!("needs user namespaces: {said}")));
     };
     assert!(first.unwrap().contains("`first`"));
@@ -467,13 +545,14 @@ fn watch_looks_itself_where_there_are_no_file_events() -> Outcome {
     assert!(lines.next().unwrap().unwrap().contains("`second`"));
     let mut said = String::new();
     watch
+        .0
         .stderr
         .take()
         .unwrap()
         .read_to_string(&mut said)
         .unwrap();
     assert!(said.contains("no file events"), "{said}");
-    assert!(watch.wait().unwrap().success());
+    assert!(watch.0.wait().unwrap().success());
     Ok(())
 }
 
@@ -499,12 +578,14 @@ fn commands_at_once_forget_nothing() -> Outcome {
     Ok(())
 }
 
-/// What a program writes is quoted, and must neither paint on the teacher's terminal nor break XML.
+/// What a program writes is quoted, not without end, and must neither paint on the teacher's terminal nor break XML.
 fn what_a_program_writes_is_quoted_plainly() -> Outcome {
     let workspace = Workspace::new();
     need_checks(&workspace)?;
-    let source =
-        "fn main() { eprint!(\"x\\r\\u{1b}[K01-run PASS\\u{fffe}\\u{0}\"); std::process::exit(7) }";
+    let source = "fn main() {
+        eprint!(\"x\\r\\u{1b}[K01-run PASS\\u{fffe}\\u{0}{}\", \"y\".repeat(100_000));
+        std::process::exit(7)
+    }";
     fs::write(workspace.file("01-run"), source).unwrap();
     for format in ["table", "csv", "junit", "json", "gradescope"] {
         let output = workspace
@@ -514,6 +595,10 @@ fn what_a_program_writes_is_quoted_plainly() -> Outcome {
         let said = String::from_utf8(output.stdout).unwrap();
         let odd = |c: char| c != '\n' && c != '\t' && (c.is_control() || c == '\u{fffe}');
         assert!(!said.contains(odd), "{format}: {said:?}");
+        assert!(
+            said.contains("yyyy…") && said.len() < 10_000,
+            "{format}: {said}"
+        );
         assert!(
             !said.contains("\\u001b") && !said.contains("&#x"),
             "{format}: {said}"
