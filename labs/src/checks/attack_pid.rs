@@ -2,7 +2,7 @@
 
 use super::fails;
 use crate::bench::Bench;
-use crate::sandbox::run::unique_sleep;
+use crate::sandbox::which::unique_sleep;
 use crate::sandbox::{End, Start};
 use crate::sys::random;
 use crate::verdict::{Checked, expect};

@@ -2,8 +2,8 @@
 
 use super::{has_secret, is_stopped, secret};
 use crate::bench::Bench;
-use crate::sandbox::run::unique_sleep;
 use crate::sandbox::spec::HOME;
+use crate::sandbox::which::unique_sleep;
 use crate::sandbox::{Root, Start};
 use crate::verdict::Checked;
 

@@ -3,7 +3,8 @@
 use super::nothing_open;
 use crate::bench::Bench;
 use crate::sandbox::kernel::descriptors;
-use crate::sandbox::run::{SOON, unique_sleep};
+use crate::sandbox::run::SOON;
+use crate::sandbox::which::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 

@@ -2,8 +2,8 @@
 
 use crate::bench::Bench;
 use crate::sandbox::kernel::{mounts, namespace, seen_by};
-use crate::sandbox::run::unique_sleep;
 use crate::sandbox::spec::HOME;
+use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::stat::{major, minor};
 use std::fs;

@@ -3,7 +3,7 @@
 use super::{nothing_open, secret};
 use crate::bench::Bench;
 use crate::sandbox::End;
-use crate::sandbox::run::unique_sleep;
+use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
 use std::time::Duration;
 

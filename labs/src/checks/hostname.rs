@@ -2,7 +2,7 @@
 
 use crate::bench::Bench;
 use crate::sandbox::kernel::namespace;
-use crate::sandbox::run::unique_sleep;
+use crate::sandbox::which::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 

@@ -3,8 +3,9 @@
 use super::{secret, status};
 use crate::bench::Bench;
 use crate::sandbox::kernel::{open_inside, status as field};
-use crate::sandbox::run::{SOON, unique_sleep};
+use crate::sandbox::run::SOON;
 use crate::sandbox::spec::HOME;
+use crate::sandbox::which::unique_sleep;
 use crate::sandbox::{End, Run};
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;

@@ -3,7 +3,7 @@
 use super::limits::cgroup_of;
 use crate::bench::Bench;
 use crate::sandbox::End;
-use crate::sandbox::run::unique_sleep;
+use crate::sandbox::which::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use std::time::Duration;

@@ -3,7 +3,8 @@
 use super::limits::cgroup_of;
 use crate::bench::Bench;
 use crate::sandbox::Run;
-use crate::sandbox::run::{SOON, unique_sleep};
+use crate::sandbox::run::SOON;
+use crate::sandbox::which::unique_sleep;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;

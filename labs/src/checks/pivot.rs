@@ -4,8 +4,8 @@ use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::Run;
 use crate::sandbox::kernel::{mounts, namespace, same_file, seen_by};
-use crate::sandbox::run::unique_sleep;
 use crate::sandbox::spec::HOME;
+use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect};
 use nix::unistd::Pid;
 

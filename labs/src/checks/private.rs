@@ -3,8 +3,8 @@
 use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::kernel::{mounts, namespace};
-use crate::sandbox::run::unique_sleep;
 use crate::sandbox::spec::HOME;
+use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect};
 
 pub fn check(bench: &Bench) -> Checked {

@@ -2,7 +2,7 @@
 
 use crate::bench::Bench;
 use crate::sandbox::kernel::{namespace, pids_in_its_proc};
-use crate::sandbox::run::unique_sleep;
+use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
 

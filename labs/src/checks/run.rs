@@ -4,7 +4,7 @@ use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::End;
 use crate::sandbox::kernel::Process;
-use crate::sandbox::run::unique_sleep;
+use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
 

@@ -2,9 +2,11 @@
 
 pub mod group;
 pub mod inside;
+mod jail;
 pub mod kernel;
 pub mod run;
 pub mod spec;
+pub mod which;
 
 pub use group::Group;
 pub use run::{End, Run};

@@ -7,17 +7,26 @@ mod cheats;
 mod checks;
 mod commands;
 mod common;
+mod grade;
 mod roots;
+mod watch;
 
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let trials = [commands::all(), cheats::all(), roots::all(), checks::all()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials = [
+        commands::all(),
+        grade::all(),
+        watch::all(),
+        cheats::all(),
+        roots::all(),
+        checks::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let conclusion = libtest_mimic::run(&args, trials);
     if !args.list {
         common::report_skipped();
