@@ -79,7 +79,7 @@ impl Package {
         match output.status.code() {
             Some(124) => bail!("cargo was not done after {SECONDS} seconds"),
             Some(126 | 127) => bail!(
-                "cannot run {name}: install Rust for that user (https://rustup.rs), or say which cargo: CARGO=/path/to/cargo"
+                "cannot run {name}: is Rust installed (https://rustup.rs)? CARGO=/path/to/cargo names another one"
             ),
             _ => {}
         }
