@@ -83,9 +83,9 @@ impl Lab {
     /// clone that this program was built in is gone, only its name in any clone can be told.
     pub fn chapter(&self) -> String {
         let short = Path::new(LESSONS).join(&self.lesson);
-        let whole = clone().join(&short);
+        let whole = clone_dir().join(&short);
         let chapter = match std::env::current_dir() {
-            Ok(current) if current == clone() => short,
+            Ok(current) if current == clone_dir() => short,
             _ if whole.is_file() => whole,
             _ => short,
         };
@@ -172,7 +172,7 @@ impl Lab {
 }
 
 /// The clone that this program was built in; it may be gone.
-pub fn clone() -> &'static Path {
+pub fn clone_dir() -> &'static Path {
     let labs = Path::new(env!("CARGO_MANIFEST_DIR"));
     labs.parent().unwrap_or(labs)
 }

@@ -100,7 +100,7 @@ pub fn run(command: &Command) -> Result<Answer> {
             .map(|name| catalog::find(&all, name))
             .collect::<Result<_>>()?,
     };
-    let clone = catalog::clone();
+    let clone = catalog::clone_dir();
     let mut found = Found::default();
     links(
         &labs,
@@ -206,7 +206,7 @@ fn links(labs: &[&Lab], lessons: &Path, found: &mut Found) -> Result<()> {
 
 /// Where to build. An installed program may be far from its clone.
 fn build_dir(args: &Args) -> Result<PathBuf> {
-    let clone = catalog::clone();
+    let clone = catalog::clone_dir();
     match &args.build_in {
         Some(dir) => Ok(dir.clone()),
         None if clone.join("labs/exercises").is_dir() => Ok(clone.join("target/labs")),
