@@ -1,6 +1,7 @@
 //! What a check works with: the learner's program, a cgroup around it, and sandboxes to run it in.
 
 use crate::catalog::Lab;
+use crate::package::Program;
 use crate::sandbox::run::SOON;
 use crate::sandbox::spec::HOME;
 use crate::sandbox::{Group, Run, Spec, Start};
@@ -8,7 +9,7 @@ use crate::sys;
 use crate::verdict::{Checked, Missing};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How long a sandbox may exist, in seconds.
 const SECONDS: u64 = 40;
@@ -25,7 +26,7 @@ impl Bench {
     ///
     /// # Errors
     /// If the host lacks something that the lab needs.
-    pub fn new(lab: &Lab, program: Option<&Path>) -> Checked<Bench> {
+    pub fn new(lab: &Lab, program: Option<&Program>) -> Checked<Bench> {
         let mut controllers = vec!["memory", "pids"];
         let wanted = lab
             .needs
@@ -44,7 +45,7 @@ impl Bench {
         }
         Ok(Bench {
             name: lab.name().to_owned(),
-            program: program.map(Path::to_owned),
+            program: program.map(Program::path),
             group,
         })
     }

@@ -11,6 +11,7 @@ mod catalog;
 mod checks;
 mod commands;
 mod mark;
+mod owner;
 mod package;
 mod progress;
 mod sandbox;

@@ -3,12 +3,11 @@
 use crate::bench::Bench;
 use crate::catalog::Lab;
 use crate::checks;
-use crate::package::Built;
+use crate::package::{Built, Program};
 use crate::verdict::{Finding, Stop, Verdict};
 use anyhow::Result;
 use colored::Colorize;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// An answer, and how long it took.
@@ -53,7 +52,7 @@ pub fn mark(lab: &Lab, build: impl FnOnce() -> Result<Built>) -> Result<Marked> 
 }
 
 /// Runs a program that is built already.
-pub fn run(lab: &Lab, program: &Path) -> (Result<(), Stop>, Option<String>) {
+pub fn run(lab: &Lab, program: &Program) -> (Result<(), Stop>, Option<String>) {
     match Bench::new(lab, Some(program)) {
         Ok(bench) => match checks::check(lab.name(), &bench) {
             Err(stop @ Stop::Skip(_)) => (Err(stop), None), // nothing has run

@@ -1,11 +1,14 @@
 //! A cargo package whose programs are solutions: nix and libc are compiled once, a solution in about a second.
 
-use anyhow::{Context, Result, bail};
+use crate::owner::AsOwner;
+use crate::sys;
+use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::{Uid, User, geteuid};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,7 +27,30 @@ pub struct Package {
 }
 
 /// A program, or what the compiler said.
-pub type Built = std::result::Result<PathBuf, String>;
+pub type Built = std::result::Result<Program, String>;
+
+/// A program, open: its path may lead elsewhere by now, as it is in a directory of the learner's.
+pub struct Program(File);
+
+impl Program {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// If it is no file, or cannot be read.
+    pub fn open(path: &Path) -> Result<Program> {
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_NONBLOCK); // a pipe would wait
+        let file = options.open(path);
+        let file = file.with_context(|| path.display().to_string())?;
+        ensure!(file.metadata()?.is_file(), "{} is no file", path.display());
+        Ok(Program(file))
+    }
+
+    /// By which another process of ours can open it, while this one is there: proc_pid_fd(5).
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
+    }
+}
 
 impl Package {
     /// The package in `dir`; what is built goes to `target`, or below `dir`.
@@ -56,6 +82,7 @@ impl Package {
     /// # Errors
     /// If cargo cannot be run, or fails for another reason than a program.
     pub fn build(&self, names: &[&str]) -> Result<HashMap<String, Built>> {
+        let dir = self.dir.canonicalize()?;
         let (mut cargo, name) = self.cargo()?;
         let colour = colored::control::SHOULD_COLORIZE.should_colorize();
         let format = if colour {
@@ -63,13 +90,10 @@ impl Package {
         } else {
             "json"
         };
-        cargo.args([
-            "build",
-            "--locked",
-            "--keep-going",
-            "--message-format",
-            format,
-        ]);
+        cargo.args(["build", "--locked", "--keep-going"]);
+        cargo.args(["--message-format", format]);
+        cargo.arg("--manifest-path").arg(dir.join("Cargo.toml"));
+        cargo.arg("--config").arg(dir.join(".cargo/config.toml"));
         for name in names {
             cargo.args(["--bin", name]);
         }
@@ -83,6 +107,8 @@ impl Package {
             ),
             _ => {}
         }
+        // Not even root opens what the owner of the directory cannot read, wherever the path leads.
+        let _owner = AsOwner::of(&self.dir)?;
         let mut built = HashMap::new();
         let mut said: HashMap<String, String> = HashMap::new();
         for line in String::from_utf8_lossy(&output.stdout).lines() {
@@ -92,7 +118,7 @@ impl Package {
                 .unwrap_or_default()
                 .to_owned();
             if let Some(program) = message["executable"].as_str() {
-                built.insert(name, Ok(PathBuf::from(program)));
+                built.insert(name, Ok(Program::open(Path::new(program))?));
             } else if message["message"]["level"] == "error" {
                 let rendered = message["message"]["rendered"].as_str().unwrap_or_default();
                 *said.entry(name).or_default() += rendered;
@@ -139,14 +165,19 @@ impl Package {
         let mut cargo = Command::new("timeout");
         cargo.args(["--kill-after=10", SECONDS]).arg(program);
         if let Some(user) = user {
-            cargo
-                .uid(user.uid.as_raw())
-                .gid(user.gid.as_raw())
-                .env("HOME", &user.dir);
-            cargo.env_remove("CARGO_HOME").env_remove("RUSTUP_HOME");
+            // What he has configured may run with it: it gets nothing of root's but a pipe to be read.
+            cargo.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+            sys::in_a_session_of_its_own(&mut cargo);
+            let path = format!(
+                "{}/.cargo/bin:/usr/local/bin:/usr/bin:/bin",
+                user.dir.display()
+            );
+            cargo.env_clear().env("PATH", path).env("HOME", &user.dir);
+            cargo.env("USER", &user.name).env("LANG", "C.UTF-8");
         }
+        // From here upwards cargo looks for configuration files. In /tmp anybody could put one.
         cargo
-            .current_dir(&self.dir)
+            .current_dir("/")
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_BUILD_TARGET");
         if let Some(target) = &self.target {

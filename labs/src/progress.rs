@@ -3,9 +3,11 @@
 use crate::verdict::Verdict;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -59,18 +61,21 @@ impl Progress {
         }
     }
 
+    /// To be called by one at a time.
+    ///
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let dir = path.parent().context("no directory")?;
-        let mut file =
-            tempfile::NamedTempFile::new_in(dir).with_context(|| dir.display().to_string())?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?; // a power failure leaves the old one or the new one
-        file.persist(path)
-            .with_context(|| path.display().to_string())?;
-        Ok(())
+        // Always the same name, so that not every command that is killed leaves one.
+        let partial = path.with_extension("partial");
+        let write = || {
+            let mut file = File::create(&partial)?;
+            file.write_all(format!("{:#}\n", json!(self)).as_bytes())?;
+            file.sync_all()?; // a power failure leaves the old one or the new one
+            fs::set_permissions(&partial, Permissions::from_mode(0o644))?; // for whoever grades
+            fs::rename(&partial, path)
+        };
+        write().with_context(|| path.display().to_string())
     }
 
     /// Has a lab been passed once?

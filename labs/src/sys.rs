@@ -4,11 +4,15 @@
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, raise, signal};
-use nix::unistd::{ForkResult, getegid, geteuid, getgroups, setgroups, setresgid, setresuid};
+use nix::unistd::{
+    ForkResult, getegid, geteuid, getgroups, setgroups, setresgid, setresuid, setsid,
+};
 use nix::unistd::{Gid, Uid};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{FromRawFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Who runs exercises when root checks them.
 pub const NOBODY: u32 = 65534;
@@ -37,6 +41,16 @@ pub fn limit(resource: u32, value: u64) -> nix::Result<()> {
 pub fn with_sudo() -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "lab".into());
     format!("sudo {}", program.display())
+}
+
+/// The program that a command starts is in a session of its own: it has no terminal of ours to type on, ioctl_tty(2).
+pub fn in_a_session_of_its_own(command: &mut Command) {
+    let become_leader = || {
+        setsid()?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes one system call.
+    unsafe { command.pre_exec(become_leader) };
 }
 
 /// Who runs exercises: user and group.

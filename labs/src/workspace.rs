@@ -1,12 +1,11 @@
 //! A learner's directory: one directory a lab with its task and the learner's `main.rs`, and the progress file.
 
 use crate::catalog::{Lab, all};
+use crate::owner::AsOwner;
 use crate::package::{Built, Package, write_if_changed};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail, ensure};
-use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What `lab init` makes unless another name is given.
@@ -189,43 +188,6 @@ impl Workspace {
         };
         let mut tellable = open().filter(|lab| !progress.was_skipped(lab.name()));
         tellable.next().or_else(|| open().next())
-    }
-}
-
-/// Root in somebody else's directory: any name there can be a symlink to what only root may touch. So what root does
-/// with files there is done with the owner's permissions, and what is made is the owner's: setfsuid(2).
-pub struct AsOwner {
-    before: Option<(Uid, Gid)>,
-}
-
-impl AsOwner {
-    fn of(dir: &Path) -> Result<AsOwner> {
-        let meta = fs::metadata(dir).with_context(|| dir.display().to_string())?;
-        if !geteuid().is_root() || meta.uid() == 0 {
-            return Ok(AsOwner { before: None });
-        }
-        let (uid, gid) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
-        // They return what was before, and say nothing if they fail: asking for nobody, which changes nothing, tells.
-        let gid_before = setfsgid(gid);
-        let before = Some((setfsuid(uid), gid_before));
-        let owner = AsOwner { before };
-        let nobody = (Uid::from_raw(u32::MAX), Gid::from_raw(u32::MAX));
-        let now = (setfsuid(nobody.0), setfsgid(nobody.1));
-        ensure!(
-            now == (uid, gid),
-            "cannot act as the owner of {}",
-            dir.display()
-        );
-        Ok(owner)
-    }
-}
-
-impl Drop for AsOwner {
-    fn drop(&mut self) {
-        if let Some((uid, gid)) = self.before {
-            setfsuid(uid);
-            setfsgid(gid);
-        }
     }
 }
 

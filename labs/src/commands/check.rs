@@ -3,6 +3,7 @@
 use super::{Answer, chosen, list};
 use crate::catalog::Lab;
 use crate::mark::{Marked, mark};
+use crate::package::Program;
 use crate::progress::bar;
 use crate::verdict::Verdict;
 use crate::workspace::Workspace;
@@ -32,7 +33,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
         false => vec![chosen(workspace, args.lab.as_deref())?],
     };
     if let (Some(program), [lab]) = (&args.program, &labs[..]) {
-        let marked = mark(lab, || Ok(Ok(program.clone())))?;
+        let marked = mark(lab, || Ok(Ok(Program::open(program)?)))?;
         let status = marked.verdict.status();
         return Ok(Answer {
             status,

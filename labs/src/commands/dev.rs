@@ -4,10 +4,10 @@
 use super::{Answer, predict};
 use crate::catalog::{self, Lab};
 use crate::mark;
-use crate::package::{Built, Package, write_if_changed};
+use crate::package::{Built, Package, Program, write_if_changed};
 use crate::sys;
 use crate::verdict::{Stop, Verdict};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -240,7 +240,7 @@ fn keep(programs: &HashMap<String, Built>, dir: &Path) -> Result<Answer> {
     fs::create_dir_all(dir)?;
     for (name, built) in programs {
         match built {
-            Ok(program) => fs::copy(program, dir.join(name))?,
+            Ok(program) => fs::copy(program.path(), dir.join(name))?,
             Err(said) => bail!("{name} does not compile:\n{said}"),
         };
     }
@@ -254,8 +254,7 @@ fn built(trials: &[Trial], dir: &Path) -> Result<HashMap<String, Built>> {
     let mut found = HashMap::new();
     for trial in trials {
         let program = dir.join(trial.program());
-        ensure!(program.is_file(), "there is no {}", program.display());
-        found.insert(trial.program(), Ok(program));
+        found.insert(trial.program(), Ok(Program::open(&program)?));
     }
     Ok(found)
 }

@@ -3,12 +3,12 @@
 use super::Answer;
 use crate::bench::Bench;
 use crate::catalog;
+use crate::package::Program;
 use crate::sandbox::End;
 use crate::verdict::{Checked, Stop};
 use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
 
 /// What `lab try` takes.
@@ -53,7 +53,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     }
 }
 
-fn outcome(lab: &catalog::Lab, program: &Path, args: &[String]) -> Checked<Answer> {
+fn outcome(lab: &catalog::Lab, program: &Program, args: &[String]) -> Checked<Answer> {
     let bench = Bench::new(lab, Some(program))?;
     let mut args = args.to_vec();
     if let Some(controller) = lab
