@@ -27,6 +27,7 @@ impl Bench {
     /// # Errors
     /// If the host lacks something that the lab needs.
     pub fn new(lab: &Lab, program: Option<&Program>) -> Checked<Bench> {
+        sys::note_interrupts()?; // what is made for a check is to be removed
         let mut controllers = vec!["memory", "pids"];
         let wanted = lab
             .needs

@@ -99,7 +99,11 @@ enum Command {
 fn main() -> ExitCode {
     let args = Args::parse();
     let json = args.json;
-    match run(args) {
+    let answer = run(args);
+    if let Some(signal) = sys::interrupted() {
+        sys::die_of(signal); // all is tidied up
+    }
+    match answer {
         Ok(status) => status,
         Err(error) => {
             if json {

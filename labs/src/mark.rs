@@ -4,8 +4,9 @@ use crate::bench::Bench;
 use crate::catalog::Lab;
 use crate::checks;
 use crate::package::{Built, Program};
+use crate::sys;
 use crate::verdict::{Finding, Stop, Verdict};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use colored::Colorize;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -42,6 +43,9 @@ pub fn mark(lab: &Lab, build: impl FnOnce() -> Result<Built>) -> Result<Marked> 
         }
         Err(error) => (Err(Stop::Broken(error)), None),
     };
+    if let Some(signal) = sys::interrupted() {
+        bail!("interrupted by {signal}"); // whatever the answer, it is none
+    }
     let ran_in = start.elapsed() - built_in;
     Ok(Marked {
         verdict: explain(lab, answer)?,

@@ -3,7 +3,8 @@
 use crate::owner::AsOwner;
 use crate::sys;
 use anyhow::{Context, Result, bail, ensure};
-use nix::unistd::{Uid, User, geteuid};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid, User, geteuid};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -11,7 +12,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 const MANIFEST: &str = include_str!("../workspace/Cargo.toml.in");
 const LOCK: &str = include_str!("../workspace/Cargo.lock");
@@ -97,9 +99,7 @@ impl Package {
         for name in names {
             cargo.args(["--bin", name]);
         }
-        let output = cargo
-            .output()
-            .context("cannot run timeout, of GNU coreutils")?;
+        let output = output(&mut cargo)?;
         match output.status.code() {
             Some(124) => bail!("cargo was not done after {SECONDS} seconds"),
             Some(126 | 127) => bail!(
@@ -185,6 +185,27 @@ impl Package {
         }
         cargo.stdin(Stdio::null());
         Ok((cargo, name))
+    }
+}
+
+/// What a command says and how it ends, as [`Command::output`]; if we are asked to end, so is it.
+fn output(command: &mut Command) -> Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn();
+    let child = child.context("cannot run timeout, of GNU coreutils")?;
+    let pid = Pid::from_raw(child.id() as i32);
+    let reader = std::thread::spawn(move || child.wait_with_output());
+    while !reader.is_finished() {
+        if let Some(signal) = sys::interrupted() {
+            kill(pid, Signal::SIGTERM).ok(); // timeout(1) passes it on
+            reader.join().ok();
+            bail!("interrupted by {signal}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    match reader.join() {
+        Ok(output) => Ok(output?),
+        Err(_) => bail!("a thread has panicked"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, Signal, raise, signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction, signal};
 use nix::unistd::{
     ForkResult, getegid, geteuid, getgroups, setgroups, setresgid, setresuid, setsid,
 };
@@ -13,6 +13,7 @@ use std::fs::File;
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Who runs exercises when root checks them.
 pub const NOBODY: u32 = 65534;
@@ -150,6 +151,40 @@ fn open_as(path: &std::ffi::CStr, flags: i32, number: RawFd) -> nix::Result<()> 
 pub fn owned(connection: RawFd) -> File {
     // SAFETY: nobody else has this number.
     unsafe { File::from_raw_fd(connection) }
+}
+
+/// The signal that asked us to end; 0: none has.
+static INTERRUPTED: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn note(number: i32) {
+    INTERRUPTED.store(number, Ordering::Relaxed);
+}
+
+/// From now on Ctrl-C and the like do not end this process at once: [`interrupted`] tells of them, and what has been made
+/// can be removed. What nohup(1) ignores stays ignored.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn note_interrupts() -> nix::Result<()> {
+    let action = SigAction::new(
+        SigHandler::Handler(note),
+        SaFlags::SA_RESTART,
+        SigSet::empty(),
+    );
+    for number in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: the handler only stores a number.
+        let before = unsafe { sigaction(number, &action) }?;
+        if matches!(before.handler(), SigHandler::SigIgn) {
+            // SAFETY: it was so before.
+            unsafe { sigaction(number, &before) }?;
+        }
+    }
+    Ok(())
+}
+
+/// The signal that has asked us to end since [`note_interrupts`].
+pub fn interrupted() -> Option<Signal> {
+    Signal::try_from(INTERRUPTED.load(Ordering::Relaxed)).ok()
 }
 
 /// Ends this process by a signal, as a child of ours ended.

@@ -285,6 +285,9 @@ impl Trial<'_> {
             return Ok(());
         }
         let (answer, note) = mark::run(self.lab, &path);
+        if let Some(signal) = sys::interrupted() {
+            bail!("interrupted by {signal}");
+        }
         let verdict = mark::explain(self.lab, answer)?;
         found.times.push(start.elapsed());
         if let Some(note) = note

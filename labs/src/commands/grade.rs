@@ -6,6 +6,7 @@ use crate::catalog::{self, Lab};
 use crate::mark::{Marked, mark};
 use crate::package::{Built, Package};
 use crate::progress::{Progress, bar};
+use crate::sys;
 use crate::verdict::Verdict;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
@@ -61,6 +62,7 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         (Some(_), true) => bail!("--json is `--format json`: leave one of them out"),
         (format, false) => format.unwrap_or(Format::Table),
     };
+    sys::note_interrupts()?; // or the directory in which all is built would stay
     if let Some(file) = &args.output {
         // Not only after minutes is it seen that it cannot be written.
         let opened = File::options().create(true).append(true).open(file);

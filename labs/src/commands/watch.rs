@@ -3,8 +3,9 @@
 
 use super::{check, chosen};
 use crate::catalog::Lab;
+use crate::sys;
 use crate::workspace::Workspace;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 use std::fs;
 use std::process::ExitCode;
@@ -57,17 +58,21 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<ExitCode> {
         if args.checks == Some(checks) {
             return Ok(ExitCode::SUCCESS);
         }
-        wait(workspace, lab, &before, &events);
+        wait(workspace, lab, &before, &events)?;
     }
 }
 
 /// Waits until the content of the file is another: editors write in several steps, and some touch without changing.
-fn wait(workspace: &Workspace, lab: &Lab, before: &[u8], events: &Receiver<()>) {
+fn wait(workspace: &Workspace, lab: &Lab, before: &[u8], events: &Receiver<()>) -> Result<()> {
     let source = workspace.source(lab);
     while !fs::read(&source).is_ok_and(|now| now != before && !now.is_empty()) {
+        if let Some(signal) = sys::interrupted() {
+            bail!("interrupted by {signal}");
+        }
         events.recv_timeout(POLL).ok();
         while events.recv_timeout(Duration::from_millis(50)).is_ok() {}
     }
+    Ok(())
 }
 
 fn by_events(workspace: &Workspace, sender: Sender<()>) -> notify::Result<RecommendedWatcher> {

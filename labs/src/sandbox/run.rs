@@ -143,9 +143,14 @@ impl Run {
     }
 
     fn until(&mut self, holds: impl Fn(&Run) -> bool) -> Checked {
+        let deadline = Instant::now() + Duration::from_secs(20);
         while !holds(self) {
-            self.next_event(Duration::from_secs(20))?
-                .ok_or_else(|| anyhow!("the sandbox does not come up: {}", self.error_output()))?;
+            not_interrupted()?;
+            if Instant::now() > deadline {
+                let said = self.error_output();
+                return Err(anyhow!("the sandbox does not come up: {said}").into());
+            }
+            self.next_event(Duration::from_millis(100))?;
         }
         Ok(())
     }
@@ -203,6 +208,7 @@ impl Run {
         loop {
             // What ends is noticed before we look, or we would take the absence of a process for its end.
             while self.next_event(Duration::ZERO)?.is_some() {}
+            not_interrupted()?;
             if let Some(found) = look(self) {
                 return Ok(Some(found));
             }
@@ -318,6 +324,14 @@ impl Run {
             )
             .into()),
         }
+    }
+}
+
+/// A check that somebody interrupts is over.
+fn not_interrupted() -> Checked {
+    match sys::interrupted() {
+        Some(signal) => Err(anyhow!("interrupted by {signal}").into()),
+        None => Ok(()),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Programs that mean no good: what they try does not get out of the sandbox, and ends with the check.
 
-use crate::common::{self, Outcome, Skip, Workspace, need_checks};
+use crate::common::{self, Ended, Outcome, Skip, Workspace, need_checks};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 crate::tests![
@@ -13,6 +16,7 @@ crate::tests![
     the_memory_limit_cannot_be_lifted,
     bombs_floods_and_daemons_end_with_the_check,
     a_symlink_does_not_lead_the_check_out,
+    who_interrupts_a_check_or_a_build_leaves_nothing,
 ];
 
 /// A solution of 01-run that runs its argument as a shell script.
@@ -185,5 +189,53 @@ fn a_symlink_does_not_lead_the_check_out() -> Outcome {
         "untouched",
         "{checked}"
     );
+    Ok(())
+}
+
+/// Ctrl-C, as the terminal sends it, in the middle of a check, and of a build.
+fn who_interrupts_a_check_or_a_build_leaves_nothing() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let hangs =
+        "fn main() { std::process::Command::new(\"sleep\").arg(\"4713.0817\").status().unwrap(); }";
+    // It takes for ever to compile, until timeout(1).
+    let endless = "const fn spin() -> u32 { let mut x = 0u32; loop { x = x.wrapping_add(1); } }
+        #[allow(long_running_const_eval)]
+        const X: u32 = spin();
+        fn main() { println!(\"{X}\") }";
+    for (command, source, process) in [
+        (&["check", "errors"][..], hangs, "^sleep 4713.0817"),
+        (&["grade", "errors"], endless, "crate-name errors "),
+    ] {
+        fs::write(workspace.file("24-errors"), source).unwrap();
+        let files = tempfile::tempdir().unwrap();
+        let mut lab = Command::new(common::lab());
+        lab.args(command).arg("--dir").arg(workspace.path());
+        lab.env("TMPDIR", files.path())
+            .env("CARGO_TARGET_DIR", common::target());
+        lab.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut lab = Ended(lab.spawn().unwrap());
+        let runs = || {
+            let found = Command::new("pgrep").args(["-f", process]).output();
+            !found.unwrap().stdout.is_empty()
+        };
+        let start = Instant::now();
+        while !runs() {
+            let early = lab.0.try_wait().unwrap();
+            assert!(
+                early.is_none() && start.elapsed() < Duration::from_secs(60),
+                "{early:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        kill(Pid::from_raw(lab.0.id() as i32), Signal::SIGINT).unwrap();
+        assert_eq!(lab.0.wait().unwrap().signal(), Some(2), "{command:?}");
+        assert!(!runs(), "{command:?}");
+        let left: Vec<_> = fs::read_dir(files.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+        let mut find = Command::new("find");
+        find.args(["/sys/fs/cgroup", "-name", &format!("lab-{}-*", lab.0.id())]);
+        assert_eq!(String::from_utf8_lossy(&find.output().unwrap().stdout), "");
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What a test returns: `Ok(())`, or that this host cannot run it. It fails by panicking.
@@ -143,4 +144,14 @@ pub fn need_checks(workspace: &Workspace) -> Outcome {
 /// Where the learners' programs are built.
 pub fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("labs")
+}
+
+/// A process that does not go on if the test fails.
+pub struct Ended(pub Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }

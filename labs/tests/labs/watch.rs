@@ -1,24 +1,14 @@
 //! `lab watch`: it checks again when the file is saved.
 
-use crate::common::{self, Outcome, Skip, Workspace, need_checks};
+use crate::common::{self, Ended, Outcome, Skip, Workspace, need_checks};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 crate::tests![
     watch_checks_again_when_the_file_is_saved_by_events_and_by_polling,
     watch_looks_itself_where_there_are_no_file_events,
 ];
-
-/// Also if the test fails, `lab watch` does not go on.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
 
 fn watch_checks_again_when_the_file_is_saved_by_events_and_by_polling() -> Outcome {
     let workspace = Workspace::new();
