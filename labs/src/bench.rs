@@ -4,7 +4,7 @@ use crate::catalog::Lab;
 use crate::package::Program;
 use crate::sandbox::run::SOON;
 use crate::sandbox::spec::HOME;
-use crate::sandbox::{Group, Run, Spec, Start};
+use crate::sandbox::{Group, Jail, Run, Spec, Start};
 use crate::sys;
 use crate::verdict::{Checked, Missing};
 use std::fs;
@@ -17,6 +17,7 @@ const SECONDS: u64 = 40;
 /// The learner's program, and what it may use.
 pub struct Bench {
     name: String,
+    process_1: bool,
     program: Option<PathBuf>,
     group: Result<Group, Missing>,
 }
@@ -46,6 +47,7 @@ impl Bench {
         }
         Ok(Bench {
             name: lab.name().to_owned(),
+            process_1: lab.process_1,
             program: program.map(Program::path),
             group,
         })
@@ -83,6 +85,10 @@ impl Bench {
             hostname: format!("host-{:08x}", sys::random() as u32),
             main: Start {
                 argv,
+                jail: Jail {
+                    pid: self.process_1,
+                    ..Jail::default()
+                },
                 ..Start::default()
             },
             ..Spec::default()

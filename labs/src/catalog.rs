@@ -28,6 +28,9 @@ pub struct Lab {
     pub minutes: u32,
     /// What the host must have: `user namespaces`, `cgroup memory`, …
     pub needs: Vec<String>,
+    /// Is the program to be process 1 of a PID namespace?
+    #[serde(default)]
+    pub process_1: bool,
     /// For a rung of the attack ladder: what stops the attack.
     pub layer: Option<String>,
     /// Three, from a nudge to nearly the answer.
@@ -159,12 +162,7 @@ impl Lab {
         if let Some(own) = self.findings.get(finding) {
             return Ok(own.clone());
         }
-        let common = EXERCISES
-            .get_file("common.toml")
-            .and_then(|file| file.contents_utf8());
-        let common: BTreeMap<String, Explanation> =
-            toml::from_str(common.context("there is no common.toml")?)?;
-        common
+        common()?
             .get(finding)
             .cloned()
             .with_context(|| format!("{}: nothing explains the finding `{finding}`", self.dir))
@@ -175,6 +173,16 @@ impl Lab {
 pub fn clone_dir() -> &'static Path {
     let labs = Path::new(env!("CARGO_MANIFEST_DIR"));
     labs.parent().unwrap_or(labs)
+}
+
+/// What may be found wrong in every lab.
+///
+/// # Errors
+/// If common.toml cannot be read.
+pub fn common() -> Result<BTreeMap<String, Explanation>> {
+    let file = EXERCISES.get_file("common.toml");
+    let text = file.and_then(|file| file.contents_utf8());
+    Ok(toml::from_str(text.context("there is no common.toml")?)?)
 }
 
 /// All labs, in their order.

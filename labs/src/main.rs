@@ -97,7 +97,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+            println!("{:#}", serde_json::json!({"error": error.to_string()}));
+        }
+        error.exit()
+    });
     let json = args.json;
     let answer = run(args);
     if let Some(signal) = sys::interrupted() {

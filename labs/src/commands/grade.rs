@@ -314,7 +314,8 @@ impl Grades<'_> {
         Ok(String::from_utf8(csv.into_inner()?)?)
     }
 
-    /// What could not be graded has no score: then Gradescope shows it, and leaves the sum to the teacher.
+    /// What could not be graded has no score, and then there is none in all: Gradescope leaves it to the teacher, as a
+    /// sum without it would count it as wrong.
     fn gradescope(&self) -> Value {
         let tests = self.labs.iter().map(|(lab, marked)| {
             let mut test =
@@ -331,11 +332,15 @@ impl Grades<'_> {
             test
         });
         let time: Duration = self.labs.iter().map(|(_, marked)| marked.ran_in).sum();
-        json!({
-            "score": self.sums().0,
+        let (got, gradable, all) = self.sums();
+        let mut results = json!({
             "execution_time": time.as_secs_f64(),
             "output": self.table(),
             "tests": tests.collect::<Vec<_>>(),
-        })
+        });
+        if gradable == all {
+            results["score"] = json!(got);
+        }
+        results
     }
 }

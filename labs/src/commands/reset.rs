@@ -23,8 +23,14 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
         .map(|number| source.with_file_name(format!("main.rs.{number}")))
         .find(|path| !path.exists());
     let backup = backup.context("no name for a backup")?;
+    // First what can fail for want of space: then what one had is still in its place.
+    let new = source.with_file_name("main.rs.new");
+    if let Err(error) = fs::write(&new, lab.stub()?) {
+        fs::remove_file(&new).ok();
+        return Err(error).with_context(|| new.display().to_string());
+    }
     fs::rename(&source, &backup).with_context(|| source.display().to_string())?;
-    fs::write(&source, lab.stub()?)?;
+    fs::rename(&new, &source).with_context(|| source.display().to_string())?;
     drop(owner);
     workspace.change(|progress| {
         let state = progress.of(lab.name());

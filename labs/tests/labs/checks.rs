@@ -52,6 +52,10 @@ pub fn all() -> Vec<Trial> {
             a_fault_in_a_lab_is_found,
         ),
         trial(
+            "checks::what_was_skipped_is_not_green".into(),
+            what_was_skipped_is_not_green,
+        ),
+        trial(
             "checks::minirun_passes_the_capstone".into(),
             minirun_passes_the_capstone,
         ),
@@ -173,6 +177,32 @@ fn a_fault_in_a_lab_is_found() -> Outcome {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no chapter"));
+    Ok(())
+}
+
+fn what_was_skipped_is_not_green() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let build = common::target().join("dev");
+    fs::create_dir_all(&build).unwrap();
+    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    let mut check = Command::new("unshare");
+    check.args([
+        "--user",
+        "--map-current-user",
+        "--keep-caps",
+        "sh",
+        "-c",
+        forbid,
+    ]);
+    check.arg(common::lab()).args(["dev", "check", "net"]);
+    let output = check.arg("--build-in").arg(build).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(77), "{said}");
+    assert!(
+        said.contains("0 faults, ") && !said.contains(" 0 skipped"),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The commands: what they say, what they write, and what they end with.
 
-use crate::common::{self, Outcome, Workspace, need_checks};
+use crate::common::{self, Outcome, Skip, Workspace, need_checks};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use std::fs;
@@ -23,6 +23,8 @@ crate::tests![
     an_error_is_json_too,
     without_user_namespaces_it_is_skipped_and_nothing_is_green,
     reset_keeps_what_one_had,
+    reset_on_a_full_disk_changes_nothing,
+    try_runs_a_program_as_process_1_where_the_task_says_so,
     after_a_reset_hints_begin_anew,
     a_prediction_is_answered_by_the_kernel_and_kept,
     an_empty_prediction_is_none_and_only_the_first_counts,
@@ -240,6 +242,9 @@ fn an_error_is_json_too() -> Outcome {
         answer["error"].as_str().unwrap().contains("hostname"),
         "{answer}"
     );
+    let (status, answer) = workspace.json(&["check", "--all", "run"]);
+    assert_eq!(status, 2);
+    assert!(answer["error"].as_str().unwrap().contains("--all"));
     Ok(())
 }
 
@@ -303,6 +308,37 @@ fn reset_keeps_what_one_had() -> Outcome {
     );
     let stub = fs::read_to_string(common::exercises().join("01-run/stub.rs")).unwrap();
     assert_eq!(fs::read_to_string(workspace.file("01-run")).unwrap(), stub);
+    Ok(())
+}
+
+fn reset_on_a_full_disk_changes_nothing() -> Outcome {
+    let workspace = Workspace::new();
+    let script = "mount -t tmpfs -o size=1m tmpfs $1/01-run && cd $1/01-run && echo mine >main.rs
+        head -c 2m /dev/zero >full 2>/dev/null
+        $0 reset run --dir $1 2>&1 | grep -o 'main.rs.new: No space left on device'; ls; cat main.rs";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+    let output = unshare.arg(common::lab()).arg(workspace.path()).output();
+    let said = String::from_utf8_lossy(&output.unwrap().stdout).into_owned();
+    if said.is_empty() {
+        return Err(Skip("needs user namespaces".into()));
+    }
+    let untouched = "main.rs.new: No space left on device\nREADME.md\nfull\nmain.rs\nmine\n";
+    assert_eq!(said, untouched);
+    Ok(())
+}
+
+fn try_runs_a_program_as_process_1_where_the_task_says_so() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let source = "fn main() { println!(\"I am {}\", std::process::id()) }";
+    for (lab, is_1) in [("03-term", true), ("01-run", false)] {
+        fs::write(workspace.file(lab), source).unwrap();
+        let mut try_it = workspace.bare(&["--json", "--dir"]);
+        try_it.arg(workspace.path()).args(["try", lab]);
+        let output = String::from_utf8(try_it.output().unwrap().stdout).unwrap();
+        assert_eq!(output.contains("I am 1\""), is_1, "{lab}: {output}");
+    }
     Ok(())
 }
 
@@ -381,5 +417,7 @@ fn commands_at_once_forget_nothing() -> Outcome {
         20,
         "{progress:#}"
     );
+    let files = fs::read_dir(workspace.path().join(".lab")).unwrap();
+    assert_eq!(files.count(), 2, "the progress file and the lock");
     Ok(())
 }

@@ -55,6 +55,7 @@ fn grade_builds_and_looks_again_in_every_format() -> Outcome {
         "{junit}"
     );
     let gradescope: serde_json::Value = serde_json::from_str(&said("gradescope")).unwrap();
+    assert_eq!(gradescope["score"], 5);
     assert_eq!(gradescope["tests"][0]["score"], 5);
     assert_eq!(gradescope["tests"][1]["status"], "failed");
     Ok(())
@@ -110,6 +111,18 @@ fn what_cannot_be_graded_is_not_green() -> Outcome {
     assert_eq!(grades["labs"][0]["verdict"], "skip");
     assert_eq!(grades["gradable_points"], 0);
     assert!(grades["labs"][0]["points"].is_null(), "{grades:#}");
+    let mut gradescope = Command::new("unshare");
+    gradescope.args(["--user", "--map-current-user", "--keep-caps"]);
+    gradescope.args(["sh", "-c", forbid]).arg(common::lab());
+    gradescope
+        .args(["grade", "run", "--format", "gradescope", "--dir"])
+        .arg(workspace.path());
+    gradescope.env("CARGO_TARGET_DIR", common::target());
+    let results = String::from_utf8(gradescope.output().unwrap().stdout).unwrap();
+    assert!(
+        results.contains("tests") && !results.contains("score"),
+        "{results}"
+    );
     Ok(())
 }
 
