@@ -420,9 +420,10 @@ fn make(
 }
 
 fn away(error: &anyhow::Error) -> Failure {
-    let text = format!("the database cannot be used now: {error:#}; nothing was changed");
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, text)
-        .hint("try again when it is back; what runs goes on, and minirun's command line needs no database")
+    let text = format!("the database cannot be used now: {error:#}");
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, text).hint(
+        "nothing was changed, nor can be until it is back; what runs goes on, and can be started and stopped",
+    )
 }
 
 /// What tells this store from those of other hosts: made once, and kept with it.
@@ -448,16 +449,15 @@ impl Store for Postgres {
         "postgresql"
     }
 
-    async fn trouble(&self) -> Option<String> {
-        if let Err(error) = self.is_away() {
-            return Some(error.to_string());
-        }
+    async fn check(&self) -> Result<(), Failure> {
+        self.files.check().await?;
+        self.is_away().map_err(|error| away(&error))?;
         let asked = async { Ok(sqlx::query("SELECT 1").execute(&self.pool).await?) };
         let asked = within(PATIENCE, asked).await;
         if asked.is_err() {
             self.note(&asked);
         }
-        asked.err().map(|error| format!("{error:#}"))
+        asked.map(drop).map_err(|error| away(&error))
     }
 
     async fn catch_up(&self) {

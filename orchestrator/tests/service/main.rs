@@ -6,6 +6,7 @@ mod common;
 mod containers;
 mod database;
 mod faults;
+mod health;
 mod life;
 mod load;
 mod postgres;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         load::all(),
         access::all(),
         faults::all(),
+        health::all(),
         too_much::all(),
     ]
     .into_iter()
