@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use minirun::name::Name;
 use minirun::record::Record;
 use minirun::store::Store;
-use minirun::{container, reconcile};
+use minirun::{Error, container, reconcile};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -52,6 +52,20 @@ pub struct Ran {
     pub stdout: Captured,
     /// What it wrote.
     pub stderr: Captured,
+}
+
+impl Ran {
+    /// What minirun says of its own failure, as opposed to the program's: with `--json-errors`, the last line on
+    /// standard error. A program that wanted to could say the same, and only deceive who runs it.
+    pub fn error(&self) -> Option<Error> {
+        let line = self
+            .stderr
+            .bytes
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n');
+        let error: Error = serde_json::from_slice(line.take(1).next()?).ok()?;
+        (self.exit_code == Some(error.exit_code().into())).then_some(error)
+    }
 }
 
 /// Some output, as much as was kept of it.
@@ -125,24 +139,19 @@ impl Host {
         Ok(record)
     }
 
-    /// What is recorded of a command's failure.
+    /// Why a start failed.
     fn failed(&self, ran: &Ran) -> Failure {
-        let text = ran.stderr.text();
-        let line = |prefix: &str| {
-            let mut lines = text.lines();
-            lines.find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+        let failure = match ran.error() {
+            Some(error) => error.into(),
+            None => {
+                let (minirun, text) = (self.minirun.display(), ran.stderr.text());
+                let code = ran.exit_code.unwrap_or_default();
+                let error = format!("{minirun} ended with {code}: {}", text.trim());
+                Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+            }
         };
-        let error = line("error: ").unwrap_or_else(|| {
-            let minirun = self.minirun.display();
-            let code = ran.exit_code.unwrap_or_default();
-            format!("{minirun} ended with {code}: {}", text.trim())
-        });
         // The container is such that it cannot run: the server has done its part.
-        let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error);
-        match line("hint: ") {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        failure.of_the_container()
     }
 
     /// Starts a container in the background. Returns what minirun warns of.
@@ -189,7 +198,7 @@ impl Host {
             }
         };
         let mut command = Command::new(&self.minirun);
-        command.args(run.args).env_clear();
+        command.arg("--json-errors").args(run.args).env_clear();
         command.envs(run.env).current_dir("/");
         command.env("MINIRUN_HOME", self.store.home());
         command.env("NO_COLOR", "1");

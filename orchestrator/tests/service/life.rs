@@ -8,6 +8,7 @@ use std::time::Instant;
 
 crate::tests![
     of_two_starts_at_once_one_succeeds,
+    a_hundred_at_once_get_along,
     a_start_that_fails_says_why,
     stop_kill_and_restart,
     pause_stops_the_clock,
@@ -43,6 +44,52 @@ fn of_two_starts_at_once_one_succeeds() -> Outcome {
         });
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 409, 409, 409]);
+    }
+    Ok(())
+}
+
+/// What one request does, another undoes: none of them is told that the container or the server is the reason.
+fn a_hundred_at_once_get_along() -> Outcome {
+    need_containers()?;
+    let server = Server::start();
+    let new = json!({"name": "web", "rootfs": rootfs(), "args": ["sleep", "100"], "memory": "max", "cpus": "max"});
+    let (new, none) = (&new, &json!({}));
+    let requests: [(&str, &str, Option<&Value>, &[u16]); 5] = [
+        ("POST", "/containers", Some(new), &[201, 409]),
+        (
+            "POST",
+            "/containers/web/start",
+            Some(none),
+            &[200, 404, 409],
+        ),
+        (
+            "POST",
+            "/containers/web/restart",
+            Some(&json!({"time": 0})),
+            &[200, 404, 409],
+        ),
+        ("DELETE", "/containers/web", None, &[200, 404, 409]),
+        (
+            "DELETE",
+            "/containers/web?force=true",
+            None,
+            &[200, 404, 409],
+        ),
+    ];
+    for _ in 0..3 {
+        let replies: Vec<_> = std::thread::scope(|scope| {
+            let server = &server;
+            let one = |number: usize| {
+                let (method, path, body, allowed) = requests[number % requests.len()];
+                scope.spawn(move || (path, allowed, server.request(method, path, body)))
+            };
+            let threads: Vec<_> = (0..100).map(one).collect();
+            let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+            joined.collect()
+        });
+        for (path, allowed, reply) in replies {
+            assert!(allowed.contains(&reply.status), "{path}: {reply:?}");
+        }
     }
     Ok(())
 }
