@@ -122,6 +122,7 @@ fn is_for_minirun(name: &str) -> bool {
         (status = 400, body = ErrorEnvelope),
         (status = 404, body = ErrorEnvelope),
         (status = 409, body = ErrorEnvelope, description = "The container does not run, or is paused"),
+        (status = 422, body = ErrorEnvelope, description = "No program can be run in this container"),
     )
 )]
 pub async fn exec(
@@ -176,7 +177,19 @@ pub async fn exec(
         capture: CAPTURE,
         patience: Some(patience),
     };
-    let ran = app.host.run(run).await?;
+    let mut ran = app.host.run(run).await?;
+    match ran.error() {
+        Some(error) if error.exit_code() == Error::RUNTIME_FAILED => {
+            return Err(Failure::from(error).of_the_container());
+        }
+        // There is no such program, or it cannot be executed: as a shell would say it.
+        Some(error) => {
+            let hint = error.hint_text().map(|hint| format!("hint: {hint}\n"));
+            let text = format!("error: {error}\n{}", hint.unwrap_or_default());
+            ran.stderr.bytes = text.into_bytes();
+        }
+        None => {}
+    }
     let show = |bytes: &[u8]| match program.base64 {
         true => STANDARD.encode(bytes),
         false => String::from_utf8_lossy(bytes).into_owned(),

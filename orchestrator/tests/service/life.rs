@@ -15,6 +15,7 @@ crate::tests![
     wait_returns_at_the_end,
     rename_and_force,
     exec_returns_output_and_exit_status,
+    what_exec_cannot_do_is_an_error_of_the_request,
     exec_ends_when_it_takes_too_long,
     logs_as_they_come,
     events_as_they_happen,
@@ -246,7 +247,14 @@ fn exec_returns_output_and_exit_status() -> Outcome {
         0
     );
     assert_eq!(exec(json!({"args": ["--help"]})).data()["exit_code"], 127);
-    assert_eq!(exec(json!({"args": ["/no/such"]})).data()["exit_code"], 127);
+    let none = exec(json!({"args": ["/no/such"]})).data();
+    assert_eq!(none["exit_code"], 127);
+    let told = none["stderr"].as_str().unwrap();
+    assert!(
+        told.starts_with("error: ") && told.contains("\nhint: "),
+        "{told}"
+    );
+    assert_eq!(exec(json!({"args": ["/tmp"]})).data()["exit_code"], 126);
     let bytes = exec(json!({"args": ["printf", "\\377\\000"], "base64": true})).data();
     assert_eq!(bytes["stdout"], "/wA=");
     let much = exec(json!({"args": ["head", "-c", "3000000", "/dev/zero"]})).data();
@@ -257,6 +265,32 @@ fn exec_returns_output_and_exit_status() -> Outcome {
     assert_eq!(much["stdout"].as_str().unwrap().len(), 1 << 20);
     exec(json!({"args": ["a\u{0}b"]})).error(400);
     exec(json!({"args": ["x"], "workdir": "x"})).error(400);
+    Ok(())
+}
+
+/// Status 125 is minirun's own, unless it is the program's.
+fn what_exec_cannot_do_is_an_error_of_the_request() -> Outcome {
+    need_containers()?;
+    let server = Server::start();
+    server.run("web", "sleep 100");
+    let exec = |body: Value| server.post("/containers/web/exec", &body);
+    for (field, wrong) in [
+        ("user", "nobody-knows"),
+        ("user", "0:nobody-knows"),
+        ("workdir", "/no/such/directory"),
+        ("workdir", "/bin/sh"),
+    ] {
+        let refused = exec(json!({"args": ["true"], field: wrong}));
+        refused.error(400);
+        assert_eq!(refused.json()["field"], field, "{refused:?}");
+    }
+    let none = &json!({"what": "x", "cause": null, "hint": null, "exit_code": 7, "kind": "State", "field": null});
+    for said in ["error: no".to_owned(), none.to_string()] {
+        let script = format!("echo '{said}' >&2; exit 125");
+        let ended = exec(json!({"args": ["sh", "-c", script]})).data();
+        assert_eq!(ended["exit_code"], 125, "it is the program's");
+        assert_eq!(ended["stderr"], format!("{said}\n"));
+    }
     Ok(())
 }
 
