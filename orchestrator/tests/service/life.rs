@@ -14,9 +14,6 @@ crate::tests![
     pause_stops_the_clock,
     wait_returns_at_the_end,
     rename_and_force,
-    exec_returns_output_and_exit_status,
-    what_exec_cannot_do_is_an_error_of_the_request,
-    exec_ends_when_it_takes_too_long,
     logs_as_they_come,
     events_as_they_happen,
     usage_as_it_goes_on,
@@ -223,97 +220,6 @@ fn rename_and_force() -> Outcome {
     let process = pid(&renamed);
     server.delete("/containers/site?force=true").data();
     assert!(!Path::new(&format!("/proc/{process}")).exists());
-    Ok(())
-}
-
-fn exec_returns_output_and_exit_status() -> Outcome {
-    need_containers()?;
-    let server = Server::start();
-    server.create("web", "sleep 100");
-    let exec = |body: Value| server.post("/containers/web/exec", &body);
-    exec(json!({"args": ["true"]})).error(409);
-    server.post("/containers/web/start", &json!({})).data();
-    let script = "cat; echo err >&2; pwd; echo $A; id -u; exit 3";
-    let ended = exec(json!({
-        "args": ["sh", "-c", script], "input": "typed\n", "env": ["A=b c"], "workdir": "/tmp", "user": "0",
-    }));
-    let wanted = json!({
-        "exit_code": 3, "timed_out": false, "truncated": false, "stdout": "typed\n/tmp\nb c\n0\n", "stderr": "err\n",
-    });
-    assert_eq!(ended.data(), wanted);
-    // Options of the program are not taken for minirun's.
-    assert_eq!(
-        exec(json!({"args": ["echo", "--help"]})).data()["exit_code"],
-        0
-    );
-    assert_eq!(exec(json!({"args": ["--help"]})).data()["exit_code"], 127);
-    let none = exec(json!({"args": ["/no/such"]})).data();
-    assert_eq!(none["exit_code"], 127);
-    let told = none["stderr"].as_str().unwrap();
-    assert!(
-        told.starts_with("error: ") && told.contains("\nhint: "),
-        "{told}"
-    );
-    assert_eq!(exec(json!({"args": ["/tmp"]})).data()["exit_code"], 126);
-    let bytes = exec(json!({"args": ["printf", "\\377\\000"], "base64": true})).data();
-    assert_eq!(bytes["stdout"], "/wA=");
-    let much = exec(json!({"args": ["head", "-c", "3000000", "/dev/zero"]})).data();
-    assert_eq!(
-        (&much["truncated"], &much["exit_code"]),
-        (&json!(true), &json!(0))
-    );
-    assert_eq!(much["stdout"].as_str().unwrap().len(), 1 << 20);
-    exec(json!({"args": ["a\u{0}b"]})).error(400);
-    exec(json!({"args": ["x"], "workdir": "x"})).error(400);
-    Ok(())
-}
-
-/// Status 125 is minirun's own, unless it is the program's.
-fn what_exec_cannot_do_is_an_error_of_the_request() -> Outcome {
-    need_containers()?;
-    let server = Server::start();
-    server.run("web", "sleep 100");
-    let exec = |body: Value| server.post("/containers/web/exec", &body);
-    for (field, wrong) in [
-        ("user", "nobody-knows"),
-        ("user", "0:nobody-knows"),
-        ("workdir", "/no/such/directory"),
-        ("workdir", "/bin/sh"),
-    ] {
-        let refused = exec(json!({"args": ["true"], field: wrong}));
-        refused.error(400);
-        assert_eq!(refused.json()["field"], field, "{refused:?}");
-    }
-    let none = &json!({"what": "x", "cause": null, "hint": null, "exit_code": 7, "kind": "State", "field": null});
-    for said in ["error: no".to_owned(), none.to_string()] {
-        let script = format!("echo '{said}' >&2; exit 125");
-        let ended = exec(json!({"args": ["sh", "-c", script]})).data();
-        assert_eq!(ended["exit_code"], 125, "it is the program's");
-        assert_eq!(ended["stderr"], format!("{said}\n"));
-    }
-    Ok(())
-}
-
-fn exec_ends_when_it_takes_too_long() -> Outcome {
-    need_containers()?;
-    let server = Server::start();
-    server.run("web", "sleep 100");
-    let script = "echo begun; exec sleep 31";
-    let body = json!({"args": ["sh", "-c", script], "timeout": 1});
-    let ended = server.post("/containers/web/exec", &body).data();
-    assert_eq!(ended["stdout"], "begun\n");
-    assert_eq!(
-        (&ended["timed_out"], &ended["exit_code"]),
-        (&json!(true), &Value::Null)
-    );
-    eventually("it is gone", || {
-        let processes = server.get("/containers/web/top").data();
-        let left = processes.as_array().unwrap().iter();
-        let left = left
-            .filter(|process| process["command"] == "sleep 31")
-            .count();
-        (left == 0).then_some(())
-    });
     Ok(())
 }
 

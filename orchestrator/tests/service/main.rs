@@ -5,6 +5,7 @@ mod agree;
 mod common;
 mod containers;
 mod database;
+mod exec;
 mod faults;
 mod health;
 mod life;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = [
         containers::all(),
         life::all(),
+        exec::all(),
         truth::all(),
         database::all(),
         load::all(),
