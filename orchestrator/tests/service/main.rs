@@ -1,6 +1,7 @@
 //! `minirun-api` as its clients see it: a real server, real containers, the command line beside it, and the kernel.
 
 mod access;
+mod adopt;
 mod agree;
 mod common;
 mod containers;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         exec::all(),
         truth::all(),
         database::all(),
+        adopt::all(),
         load::all(),
         access::all(),
         faults::all(),

@@ -228,9 +228,14 @@ impl Store for Postgres {
         match self.files.find(name).await {
             Err(failure) if failure.status == StatusCode::NOT_FOUND => {
                 // It may be in the table, and not here yet. Without the database, it is not here.
-                match self.adopt().await {
-                    Ok(()) => self.files.find(name).await,
-                    Err(_) => Err(failure),
+                if self.adopt().await.is_err() {
+                    return Err(failure);
+                }
+                match (self.files.find(name).await, self.refused(name).await) {
+                    (Err(failure), Ok(Some(why))) => Err(failure.hint(format!(
+                        "there is a row of that name, which is no container: {why}"
+                    ))),
+                    (found, _) => found,
                 }
             }
             found => found,
