@@ -1,7 +1,8 @@
 //! Another program in a container: what it answers, and that nothing of it is left behind.
 
-use crate::common::{Outcome, Server, eventually, need_containers};
+use crate::common::{Outcome, Server, eventually, need_containers, rootfs, send};
 use serde_json::{Value, json};
+use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 
@@ -11,6 +12,7 @@ crate::tests![
     what_takes_too_long_ends_with_all_that_it_started,
     a_client_that_goes_away_ends_its_program,
     what_a_program_leaves_in_the_background_goes_on,
+    variables_are_in_no_command_line,
 ];
 
 fn it_returns_output_and_exit_status() -> Outcome {
@@ -155,5 +157,53 @@ fn what_a_program_leaves_in_the_background_goes_on() -> Outcome {
     let how = (&ended["timed_out"], &ended["exit_code"], &ended["stdout"]);
     assert_eq!(how, (&json!(false), &json!(4), &json!("begun\n")));
     assert_eq!(sleeps(&server), ["sleep 101", "sleep 201"]);
+    Ok(())
+}
+
+/// Any user of this host may read `/proc/PID/cmdline`.
+fn variables_are_in_no_command_line() -> Outcome {
+    need_containers()?;
+    let server = Server::start();
+    let secret = format!("hunter{}", std::process::id());
+    let body = json!({
+        "name": "web", "rootfs": rootfs(), "args": ["sleep", "1000"], "memory": "max", "cpus": "max",
+        "env": [format!("KEY={secret}")],
+    });
+    server.post("/containers", &body).data();
+    server.post("/containers/web/start", &json!({})).data();
+    let seen = || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let url = format!("{}/containers/web/exec", server.url);
+    let exec = |script: &str| {
+        let env = [
+            format!("OTHER={secret}"),
+            "MINIRUN_HOME=/none".into(),
+            "PATH=/bin".into(),
+            "EMPTY=".into(),
+        ];
+        let body = json!({"args": ["/bin/sh", "-c", script], "env": env}).to_string();
+        send(
+            "POST",
+            &url,
+            &[("content-type", "application/json")],
+            Some(&body),
+        )
+        .data()
+    };
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| exec("echo $KEY $OTHER $MINIRUN_HOME $PATH [${EMPTY-unset}]; while [ ! -e /tmp/end ]; do sleep 0.1; done"));
+        let lines = eventually("it runs", || {
+            Some(seen()).filter(|lines| lines.contains("/tmp/end ]"))
+        });
+        exec("touch /tmp/end");
+        let wanted = format!("{secret} {secret} /none /bin []\n");
+        assert_eq!(running.join().unwrap()["stdout"], wanted);
+        assert!(!lines.contains(&secret), "{lines}");
+    });
+    assert!(!server.log().contains(&secret));
     Ok(())
 }

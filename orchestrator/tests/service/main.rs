@@ -1,17 +1,20 @@
 //! `minirun-api` as its clients see it: a real server, real containers, the command line beside it, and the kernel.
 
-mod access;
 mod adopt;
 mod agree;
 mod common;
 mod containers;
 mod database;
 mod exec;
+mod exposure;
 mod faults;
 mod health;
 mod life;
 mod load;
+mod oidc;
 mod postgres;
+mod tls;
+mod tokens;
 mod too_much;
 mod truth;
 mod wire;
@@ -29,7 +32,10 @@ fn main() -> ExitCode {
         database::all(),
         adopt::all(),
         load::all(),
-        access::all(),
+        tls::all(),
+        exposure::all(),
+        tokens::all(),
+        oidc::all(),
         faults::all(),
         health::all(),
         too_much::all(),
