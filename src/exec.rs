@@ -10,7 +10,7 @@
 
 use crate::container::{environment, find, not_running};
 use crate::explain::{Action, Trace};
-use crate::launch::{self, JoinSpec, Streams};
+use crate::launch::{self, Failure, JoinSpec, Streams};
 use crate::name::Name;
 use crate::namespace::Others;
 use crate::process::ProcessId;
@@ -46,7 +46,7 @@ pub struct Exec {
 ///
 /// # Errors
 /// If there is no such container, if it does not run or is paused, if a terminal is asked for and we have
-/// none, or if the program cannot be started.
+/// none, or if the program cannot be started. It names what of this `exec` is wrong: [`Error::field`].
 pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result<u8> {
     let record = find(store, name)?;
     if record.actual_status() == Status::Paused {
@@ -69,11 +69,15 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     let streams = streams(&exec)?;
     let root = record.rootfs.as_path();
     let user = exec.user.as_deref().or(record.config.user.as_deref());
-    let account = user::look_up(user, root)?;
     let ids = record.run.as_ref().and_then(|run| run.ids.as_ref());
-    if let Some(ids) = ids {
-        ids.check(&account)?;
-    }
+    let account = user::look_up(user, root).and_then(|account| match ids {
+        Some(ids) => ids.check(&account).map(|()| account),
+        None => Ok(account),
+    });
+    let account = account.map_err(|error| match exec.user {
+        Some(_) => error.of_field("user"),
+        None => error,
+    })?;
     let cgroup = record.cgroup();
     let plan = launch::plan_to_join(JoinSpec {
         root,
@@ -97,7 +101,10 @@ pub fn exec(store: &Store, name: &Name, exec: Exec, trace: &mut Trace) -> Result
     events::note(store, &record, "exec", &[("command", command)]);
     let launched = launch::launch(&plan, trace);
     trace.end();
-    let mut launched = launched?;
+    let mut launched = launched.map_err(|failure| match failure {
+        Failure::WorkDir(error) if exec.workdir.is_some() => error.of_field("workdir"),
+        failure => failure.into(),
+    })?;
     supervise::wait(&mut launched, &signals, &cgroup)
 }
 

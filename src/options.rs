@@ -204,6 +204,87 @@ impl Options {
     }
 }
 
+/// Checks how a container is to be run, where somebody else has written that down. Whether this host has what it
+/// takes, the source of a volume or so many cores, its start will tell.
+///
+/// # Errors
+/// If something makes no sense; the error names the option.
+pub fn check(config: &Config) -> Result<()> {
+    let each = |field: &str, texts: &[String], check: fn(&str) -> Result<()>| {
+        let checked = texts.iter().try_for_each(|text| match text.contains('\0') {
+            true => Err(Error::new(format!("{text:?} holds a NUL"))),
+            false => check(text),
+        });
+        checked.map_err(|error| error.of_field(field))
+    };
+    each("args", config.args.as_deref().unwrap_or_default(), |_| {
+        Ok(())
+    })?;
+    each("env", &config.env, |text| match text.find('=') {
+        Some(1..) => Ok(()),
+        _ => Err(Error::new(format!("bad variable {text:?}")).hint("write NAME=VALUE")),
+    })?;
+    each("hostname", config.hostname.as_slice(), |text| {
+        hostname(text).map(drop)
+    })?;
+    each("workdir", config.workdir.as_slice(), |text| {
+        workdir(text).map(drop)
+    })?;
+    each("user", config.user.as_slice(), |_| Ok(()))?;
+    each("volume", &config.volumes, |text| {
+        match text.starts_with('/') {
+            true => Volume::parse(text, Path::new("/")).map(drop),
+            false => Err(Error::new(format!(
+                "bad volume {text:?}: SRC must be absolute"
+            ))),
+        }
+    })?;
+    if config
+        .args
+        .as_ref()
+        .is_some_and(|args| args.first().is_none_or(String::is_empty))
+    {
+        return Err(Error::new("args names no program").of_field("args"));
+    }
+    let Limits {
+        memory,
+        memory_swap,
+        cpus,
+        pids,
+    } = config.limits;
+    let memory = memory
+        .map(enough_memory)
+        .transpose()
+        .map_err(|error| error.of_field("memory"))?;
+    given(
+        "cpus",
+        cpus.map(|cpus| cpus.to_string()).as_ref(),
+        parse_cpus,
+    )?;
+    given(
+        "pids",
+        pids.map(|pids| pids.to_string()).as_ref(),
+        parse_pids,
+    )?;
+    let both = Changes {
+        memory: Some(memory),
+        memory_swap,
+        ..Changes::default()
+    };
+    both.apply(&Limits::default())?;
+    let LogLimits {
+        max_size,
+        max_files,
+    } = config.log;
+    enough_log(max_size).map_err(|error| error.of_field("log_max_size"))?;
+    match (1..=100).contains(&max_files) {
+        true => Ok(()),
+        false => Err(Error::new(format!("a log of {max_files} files"))
+            .hint("1 to 100 files")
+            .of_field("log_max_files")),
+    }
+}
+
 fn usable_root(dir: &Path) -> Result<PathBuf> {
     rootfs::check(dir)?;
     dir.canonicalize()
@@ -238,13 +319,16 @@ pub fn variable(text: &str) -> Result<Option<String>> {
     }
 }
 
-/// A log whose lines did not fit into it would be of no use.
 fn log_size(text: &str) -> Result<u64> {
+    enough_log(parse_size(text)?.unwrap_or(u64::MAX))
+}
+
+/// A log whose lines did not fit into it would be of no use.
+fn enough_log(bytes: u64) -> Result<u64> {
     const LEAST: u64 = 64 << 10;
-    match parse_size(text)? {
-        None => Ok(u64::MAX),
-        Some(bytes) if bytes >= LEAST => Ok(bytes),
-        Some(bytes) => {
+    match bytes >= LEAST {
+        true => Ok(bytes),
+        false => {
             Err(Error::new(format!("a log of {bytes} bytes is too small"))
                 .hint("at least 64K, or max"))
         }

@@ -7,13 +7,16 @@
 use crate::container::not_running;
 use crate::idmap::IdMap;
 use crate::name::Name;
+use crate::process::ProcessId;
 use crate::record::Record;
-use crate::{Result, user};
-use nix::unistd::{SysconfVar, sysconf};
+use crate::{Result, sys, user};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 /// A process of a container: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5). What is text in it was
@@ -29,6 +32,9 @@ pub struct Process {
     pids: Vec<i32>,
     /// The pid of its parent on the host.
     pub parent: i32,
+    /// Its session, by the pid that the leader has or had on the host: setsid(2).
+    #[serde(skip)]
+    session: i32,
     /// Its effective user id in the container's user namespace; `None` if it has none there.
     pub uid: Option<u32>,
     /// What the container's own /etc/passwd calls that user.
@@ -109,6 +115,40 @@ fn in_namespace_of(process_1: i32) -> BTreeSet<i32> {
     }
 }
 
+/// Ends what a `minirun exec`, of which this is the pid, runs in a container: its program, all that descend from it,
+/// and the sessions of those, which orphans are still in. Who is an orphan and has made a session of his own, as a
+/// daemon does, cannot be told from the container's other processes.
+pub fn end_exec(record: &Record, exec: i32) {
+    let mut found = BTreeMap::new();
+    loop {
+        let of_it = |process: &Process| {
+            let known = |pid| found.contains_key(&pid);
+            let is_new = !known(process.pid);
+            is_new && (process.parent == exec || known(process.parent) || known(process.session))
+        };
+        let mut all = of(record).unwrap_or_default(); // it has ended, and they with it
+        all.retain(of_it);
+        if all.is_empty() {
+            break;
+        }
+        for process in all {
+            let pidfd = ProcessId::of(Pid::from_raw(process.pid)).and_then(|id| id.pidfd());
+            send(pidfd.as_ref(), Signal::SIGSTOP); // so that it starts no other meanwhile
+            found.insert(process.pid, pidfd);
+        }
+    }
+    for pidfd in found.values() {
+        send(pidfd.as_ref(), Signal::SIGKILL);
+    }
+}
+
+/// Sends a signal to a process, unless it has ended.
+fn send(pidfd: Option<&OwnedFd>, signal: Signal) {
+    if let Some(pidfd) = pidfd {
+        sys::pidfd_send_signal(pidfd.as_fd(), signal).ok();
+    }
+}
+
 /// What /proc says of a process; `None` if there is none of that pid any more. The user id is the host's.
 fn read(pid: i32) -> Option<Process> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -138,6 +178,7 @@ fn parse(stat: &str, status: &str, cmdline: &str) -> Option<Process> {
         inside: *pids.last()?,
         pids,
         parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         uid: line("Uid:")?.get(1)?.parse().ok(),
         user: None,
         state: fields.first()?.chars().next()?,
@@ -170,9 +211,10 @@ mod tests {
 
     #[test]
     fn a_name_like_fields_does_not_confuse() {
-        let stat = "40 (a) R 1 (\n) S 39 40 40 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 5 0 4711 0 0";
+        let stat = "40 (a) R 1 (\n) S 39 40 38 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 5 0 4711 0 0";
         let process = parse(stat, STATUS, "sh\0-c\0a b\0").unwrap();
         assert_eq!((process.pid, process.inside, process.parent), (40, 3, 39));
+        assert_eq!(process.session, 38);
         assert_eq!((process.state, process.threads), ('S', 5));
         assert_eq!((process.uid, process.memory), (Some(8), 12 << 10));
         assert_eq!(process.cpu_usec, microseconds(30));

@@ -8,7 +8,8 @@ use crate::name::Name;
 use crate::record::Record;
 use crate::{Context, Error, Kind, Result};
 use nix::errno::Errno;
-use nix::unistd::geteuid;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, eaccess, geteuid};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{
@@ -63,6 +64,30 @@ impl Store {
             }
         }
         Ok((records, broken))
+    }
+
+    /// Could any record be written now? Asks the kernel and writes nothing, so that it can be asked often.
+    ///
+    /// # Errors
+    /// If the store may not be written to, or its filesystem is full or read-only.
+    pub fn check_writable(&self) -> Result<()> {
+        let dir = self.home.join("containers");
+        let cannot = || format!("cannot write to the store {}", self.home.display());
+        let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+        eaccess(&dir, all).context(cannot).map_err(somebody_elses)?;
+        let disk = statvfs(&dir).context(cannot)?;
+        // Some room is for root alone.
+        let blocks = match geteuid().is_root() {
+            true => disk.blocks_free(),
+            false => disk.blocks_available(),
+        };
+        let has_room = blocks.saturating_mul(disk.fragment_size()) >= MAX_RECORD;
+        // Where files need no inodes of a table, there are none in all.
+        let has_inodes = disk.files() == 0 || disk.files_free() > 0;
+        match has_room && has_inodes {
+            true => Ok(()),
+            false => Err(Error::os(cannot(), Errno::ENOSPC)),
+        }
     }
 
     /// The names of all files in the store, sorted.

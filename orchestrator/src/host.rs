@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use minirun::name::Name;
 use minirun::record::Record;
 use minirun::store::Store;
-use minirun::{container, reconcile};
+use minirun::{Error, container, processes, reconcile};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -40,8 +40,32 @@ pub struct Run {
     pub stdin: Option<Vec<u8>>,
     /// How much of its output is kept, bytes of each stream.
     pub capture: usize,
-    /// After that, or when nobody waits for it any more, it is killed. `None`: it goes on.
-    pub patience: Option<Duration>,
+    /// `None`: it goes on until it has ended, whether anybody waits for it or not.
+    pub patience: Option<Patience>,
+}
+
+/// For how long a program in a container may run. After that, or when nobody waits for it any more, it is killed, with
+/// all that it has started: [`processes::end_exec`].
+pub struct Patience {
+    /// So long.
+    pub time: Duration,
+    /// The container.
+    pub container: Record,
+}
+
+/// What a `minirun exec` runs: ended when dropped.
+struct Program {
+    container: Record,
+    /// The pid of that minirun, unless it has ended.
+    minirun: Option<u32>,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Some(minirun) = self.minirun {
+            processes::end_exec(&self.container, minirun.cast_signed());
+        }
+    }
 }
 
 /// How a run of minirun ended.
@@ -52,6 +76,20 @@ pub struct Ran {
     pub stdout: Captured,
     /// What it wrote.
     pub stderr: Captured,
+}
+
+impl Ran {
+    /// What minirun says of its own failure, as opposed to the program's: with `--json-errors`, the last line on
+    /// standard error. A program that wanted to could say the same, and only deceive who runs it.
+    pub fn error(&self) -> Option<Error> {
+        let line = self
+            .stderr
+            .bytes
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n');
+        let error: Error = serde_json::from_slice(line.take(1).next()?).ok()?;
+        (self.exit_code == Some(error.exit_code().into())).then_some(error)
+    }
 }
 
 /// Some output, as much as was kept of it.
@@ -125,24 +163,19 @@ impl Host {
         Ok(record)
     }
 
-    /// What is recorded of a command's failure.
+    /// Why a start failed.
     fn failed(&self, ran: &Ran) -> Failure {
-        let text = ran.stderr.text();
-        let line = |prefix: &str| {
-            let mut lines = text.lines();
-            lines.find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+        let failure = match ran.error() {
+            Some(error) => error.into(),
+            None => {
+                let (minirun, text) = (self.minirun.display(), ran.stderr.text());
+                let code = ran.exit_code.unwrap_or_default();
+                let error = format!("{minirun} ended with {code}: {}", text.trim());
+                Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+            }
         };
-        let error = line("error: ").unwrap_or_else(|| {
-            let minirun = self.minirun.display();
-            let code = ran.exit_code.unwrap_or_default();
-            format!("{minirun} ended with {code}: {}", text.trim())
-        });
         // The container is such that it cannot run: the server has done its part.
-        let failure = Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error);
-        match line("hint: ") {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        failure.of_the_container()
     }
 
     /// Starts a container in the background. Returns what minirun warns of.
@@ -189,7 +222,7 @@ impl Host {
             }
         };
         let mut command = Command::new(&self.minirun);
-        command.args(run.args).env_clear();
+        command.arg("--json-errors").args(run.args).env_clear();
         command.envs(run.env).current_dir("/");
         command.env("MINIRUN_HOME", self.store.home());
         command.env("NO_COLOR", "1");
@@ -209,6 +242,9 @@ impl Host {
             .stderr(Stdio::piped());
         command.kill_on_drop(run.patience.is_some());
         let mut child = command.spawn().map_err(cannot)?;
+        let (time, container) = run.patience.map(|it| (it.time, it.container)).unzip();
+        let minirun = child.id();
+        let mut program = container.map(|container| Program { container, minirun });
         let input = child.stdin.take().zip(run.stdin);
         let feed = async {
             if let Some((mut pipe, bytes)) = input {
@@ -223,10 +259,18 @@ impl Host {
             tokio::join!(feed, out, err);
             child.wait().await
         };
-        let status = match run.patience {
+        let status = match time {
             None => Some(whole.await),
-            Some(patience) => tokio::time::timeout(patience, whole).await.ok(),
+            Some(time) => match tokio::time::timeout(time, whole).await {
+                Ok(ended) => Some(ended),
+                // It may have ended, and what it left in the background has its output open.
+                Err(_) => child.try_wait().transpose(),
+            },
         };
+        if let (Some(_), Some(program)) = (&status, &mut program) {
+            program.minirun = None; // what it left goes on, as on the command line
+        }
+        drop(program);
         let exit_code = match status {
             Some(status) => {
                 use std::os::unix::process::ExitStatusExt;

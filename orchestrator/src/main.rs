@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::postgres::Postgres;
-use store::{Files, Filter, Store};
+use store::{Files, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -361,15 +361,17 @@ async fn adopt(serve: &Serve, store: Option<&str>) -> Result<()> {
             }
         }
         Some(store) => {
-            let count = postgres.release(store).await?;
-            postgres
-                .page(Filter {
-                    limit: 1,
-                    ..Filter::default()
-                })
-                .await
-                .ok();
+            let (count, refused) = postgres.adopt_store(store).await?;
             println!("adopted {count} containers");
+            for (name, why) in &refused {
+                eprintln!("cannot adopt {name}: {why}");
+            }
+            if !refused.is_empty() {
+                bail!(
+                    "{} rows are no containers: correct them, set `refused` to NULL, and they are tried again",
+                    refused.len()
+                );
+            }
         }
     }
     Ok(())

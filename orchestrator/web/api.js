@@ -16,6 +16,11 @@ export class Failure extends Error {
     super(error ?? (status ? `the server answered with ${status}` : "the server cannot be reached"));
     Object.assign(this, { status, hint, field });
   }
+
+  /** What was not done, and what can be done about it. */
+  get whole() {
+    return this.hint ? `${this.message}: ${this.hint}` : this.message;
+  }
 }
 
 /** Called when the server wants to know who asks. */

@@ -131,8 +131,7 @@ export class Detail {
   #gone(error) {
     this.record = null;
     this.end();
-    const hint = error.hint ? `: ${error.hint}` : "";
-    this.element.replaceChildren(h("a", { class: "back always", href: "#/" }, "‹ All containers"), this.title, h("p", { role: "status" }, `${error.message}${hint}`));
+    this.element.replaceChildren(h("a", { class: "back always", href: "#/" }, "‹ All containers"), this.title, h("p", { role: "status" }, error.whole));
   }
 
   #show(record) {

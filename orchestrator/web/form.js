@@ -67,16 +67,15 @@ function complain(form, failure) {
   for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
   for (const place of form.querySelectorAll(".error, .complaint")) place.textContent = "";
   if (!failure) return;
-  const text = failure.hint ? `${failure.message}: ${failure.hint}` : failure.message;
   const name = failure.field?.split(/[.[]/)[0];
   const place = name && form.querySelector(`[data-field="${CSS.escape(name)}"]`);
   if (!place) {
-    form.querySelector(".complaint").textContent = text;
+    form.querySelector(".complaint").textContent = failure.whole;
     return;
   }
   const folded = place.closest("details");
   if (folded) folded.open = true;
-  place.querySelector(".error").textContent = text;
+  place.querySelector(".error").textContent = failure.whole;
   const input = place.querySelector("input, select, textarea");
   input.setAttribute("aria-invalid", "true");
   input.focus();

@@ -39,7 +39,7 @@ function toast(text, failed) {
 }
 
 function sayNo(failure) {
-  if (failure.status !== 401) toast(failure.hint ? `${failure.message}: ${failure.hint}` : failure.message, true);
+  if (failure.status !== 401) toast(failure.whole, true);
 }
 
 /** Does something at once. */
@@ -138,15 +138,14 @@ function health(words, meaning) {
 
 function unwell(error) {
   if (error.status === 401) return;
-  const meaning = error.status ? error.message : "What you see may be out of date. The page goes on trying, and will be up to date as soon as the server answers.";
+  const meaning = error.status ? error.whole : "What you see may be out of date. The page goes on trying, and will be up to date as soon as the server answers.";
   health(error.status ? "the server is in trouble" : error.message, meaning);
 }
 
 async function askHealth() {
   try {
     const { data } = await call("GET", "/health");
-    if (!data.trouble) health(`${data.storage} store · version ${data.version}`);
-    else health("the database is away", `What runs goes on, and can be started and stopped; nothing can be created, renamed, changed or deleted until the database is back. (${data.trouble})`);
+    health(`${data.storage} store · version ${data.version}`);
   } catch (error) {
     unwell(error);
   }

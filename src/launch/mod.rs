@@ -62,6 +62,8 @@ pub struct Launched {
 pub enum Failure {
     /// The ids of its user namespace could not be mapped: with other ids it may succeed.
     Ids(Error),
+    /// The directory that the program is to start in cannot be entered.
+    WorkDir(Error),
     /// Anything else.
     Other(Error),
 }
@@ -74,7 +76,7 @@ impl From<Error> for Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let (Failure::Ids(error) | Failure::Other(error)) = failure;
+        let (Failure::Ids(error) | Failure::WorkDir(error) | Failure::Other(error)) = failure;
         error
     }
 }
@@ -118,7 +120,7 @@ pub fn launch(plan: &Plan, trace: &mut Trace) -> Result<Launched, Failure> {
         Some(ids) if plan.existing.is_none() => map_and_go(ids, pid, &ours, trace),
         _ => Ok(()),
     };
-    match told.and_then(|()| Ok(hear(plan, pid, &pidfd, &ours, trace)?)) {
+    match told.and_then(|()| hear(plan, pid, &pidfd, &ours, trace)) {
         Ok(terminal) => Ok(Launched {
             pid,
             pidfd,
@@ -200,7 +202,7 @@ fn hear(
     pidfd: &OwnedFd,
     line: &OwnedFd,
     trace: &mut Trace,
-) -> Result<Option<OwnedFd>> {
+) -> Result<Option<OwnedFd>, Failure> {
     let mut terminal = None;
     let mut taken = Taken::by(pid);
     loop {
@@ -222,7 +224,8 @@ fn hear(
                     return Err(Error::new(format!(
                         "{signal} killed the container's process before its program ran"
                     ))
-                    .hint("the kernel does that when memory is short: the host's, or what --memory allows"));
+                    .hint("the kernel does that when memory is short: the host's, or what --memory allows")
+                    .into());
                 }
                 let heard = (Some(trace.now() - began), None);
                 if taken.end_by_exec(plan, trace) {
@@ -252,9 +255,9 @@ fn killed_before_exec(plan: &Plan, pid: Pid, pidfd: &OwnedFd) -> Option<Signal> 
 }
 // ANCHOR_END: killed-before-exec
 
-fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
+fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Failure {
     let Some(step) = plan.steps.get(number) else {
-        return Error::new("the child process named a step that is not in the plan");
+        return Error::new("the child process named a step that is not in the plan").into();
     };
     let error = Error::os(format!("cannot {step} in the container"), errno);
     let in_user_namespace = plan.ids.is_some();
@@ -269,9 +272,10 @@ fn step_failed(plan: &Plan, number: usize, errno: Errno) -> Error {
         None => error,
     };
     match (step, errno) {
-        (Step::Exec(_), Errno::ENOENT) => error.exit_with(Error::NOT_FOUND),
-        (Step::Exec(_), _) => error.exit_with(Error::NOT_EXECUTABLE),
-        _ => error,
+        (Step::WorkDir(_), _) => Failure::WorkDir(error),
+        (Step::Exec(_), Errno::ENOENT) => error.exit_with(Error::NOT_FOUND).into(),
+        (Step::Exec(_), _) => error.exit_with(Error::NOT_EXECUTABLE).into(),
+        _ => error.into(),
     }
 }
 

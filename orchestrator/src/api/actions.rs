@@ -59,9 +59,8 @@ pub async fn start(
     }
     let warnings = app.host.start(&name, how.strict).await;
     app.store.catch_up().await;
-    let warnings = warnings.map_err(|failure| failure.or_conflict(&app, &name))?;
     let mut message = format!("started {name}");
-    for warning in warnings {
+    for warning in warnings? {
         message += &format!("; {warning}");
     }
     after(&app, &who, &name, message).await
@@ -71,17 +70,6 @@ fn already_running(name: &Name) -> Error {
     Error::new(format!("the container {name} is already running"))
         .kind(Kind::State)
         .hint(format!("end it first: POST /containers/{name}/stop"))
-}
-
-impl Failure {
-    /// A failed start, if another was quicker: the container runs, or has gone.
-    fn or_conflict(self, app: &App, name: &Name) -> Failure {
-        match container::find(&app.host.store, name) {
-            Ok(record) if record.is_running() => already_running(name).into(),
-            Ok(_) => self,
-            Err(error) => error.into(),
-        }
-    }
 }
 
 /// How to stop.
@@ -270,7 +258,7 @@ pub async fn restart(
     stop.await?;
     let started = app.host.start(&name, false).await;
     app.store.catch_up().await;
-    started.map_err(|failure| failure.or_conflict(&app, &name))?;
+    started?;
     after(&app, &who, &name, format!("restarted {name}")).await
 }
 

@@ -3,7 +3,7 @@
 use super::Shared;
 use crate::envelope::{Answer, Envelope, ErrorEnvelope, Failure, Outcome};
 use crate::extract::{Body, ContainerName};
-use crate::host::Run;
+use crate::host::{Patience, Run};
 use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
@@ -36,7 +36,7 @@ pub struct Program {
     user: Option<String>,
     /// What it reads from its standard input [default: nothing].
     input: Option<String>,
-    /// Seconds until it is killed [default: 60].
+    /// Seconds until it is killed, with all that it has started [default: 60].
     #[schema(minimum = 1, maximum = 3600)]
     timeout: Option<u32>,
     /// Send its output in base64, as the bytes that it is.
@@ -110,8 +110,9 @@ fn is_for_minirun(name: &str) -> bool {
 
 /// Run another program in a running container, and wait for its end
 ///
-/// It is killed when it takes too long, and when the client goes away; what it has started goes on, as it does when the
-/// program itself ends. The answer comes when nobody has its output open any more.
+/// It is killed when it takes too long, and when the client goes away, and so are its children and theirs, and whatever is
+/// in their sessions (setsid(2)). What has left both, as daemons do, goes on; and so does all that a program has started
+/// that ends by itself. The answer comes when nobody has its output open any more, at the latest after `timeout`.
 #[utoipa::path(
     post, path = "/containers/{name}/exec", tag = "life",
     security(("bearer" = [])),
@@ -122,6 +123,7 @@ fn is_for_minirun(name: &str) -> bool {
         (status = 400, body = ErrorEnvelope),
         (status = 404, body = ErrorEnvelope),
         (status = 409, body = ErrorEnvelope, description = "The container does not run, or is paused"),
+        (status = 422, body = ErrorEnvelope, description = "No program can be run in this container"),
     )
 )]
 pub async fn exec(
@@ -168,15 +170,30 @@ pub async fn exec(
     args.push(name.as_str().into());
     args.extend(program.args.iter().map(OsString::from));
     let input = program.input.map(String::into_bytes);
-    let patience = Duration::from_secs(program.timeout.unwrap_or(60).into());
+    let time = Duration::from_secs(program.timeout.unwrap_or(60).into());
     let run = Run {
         args,
         env,
         stdin: input,
         capture: CAPTURE,
-        patience: Some(patience),
+        patience: Some(Patience {
+            time,
+            container: record,
+        }),
     };
-    let ran = app.host.run(run).await?;
+    let mut ran = app.host.run(run).await?;
+    match ran.error() {
+        Some(error) if error.exit_code() == Error::RUNTIME_FAILED => {
+            return Err(Failure::from(error).of_the_container());
+        }
+        // There is no such program, or it cannot be executed: as a shell would say it.
+        Some(error) => {
+            let hint = error.hint_text().map(|hint| format!("hint: {hint}\n"));
+            let text = format!("error: {error}\n{}", hint.unwrap_or_default());
+            ran.stderr.bytes = text.into_bytes();
+        }
+        None => {}
+    }
     let show = |bytes: &[u8]| match program.base64 {
         true => STANDARD.encode(bytes),
         false => String::from_utf8_lossy(bytes).into_owned(),
@@ -190,7 +207,7 @@ pub async fn exec(
     };
     let message = match ended.exit_code {
         Some(code) => format!("it ended with {code}"),
-        None => format!("it was killed after {} seconds", patience.as_secs()),
+        None => format!("it was killed after {} seconds", time.as_secs()),
     };
     Ok(Answer::of(message, ended).status(StatusCode::OK))
 }

@@ -110,9 +110,9 @@ pub async fn metrics(State(app): Shared) -> Result<Response, Failure> {
     page.numbers(of);
     page.broken(app.host.index.count_of(|_, status| status.is_none()));
     page.containers(&running.containers);
-    let up = u8::from(app.store.trouble().await.is_none());
+    let up = u8::from(app.store.check().await.is_ok());
     let up = [(vec![("storage", app.store.kind())], up.to_string())];
-    let help = "1 if the store can be used.";
+    let help = "1 if containers can be made and changed.";
     page.metric("gauge", "api_store_up", help, up);
     let uptime = app.started.elapsed().as_secs_f64();
     let help = "Since the server was started.";

@@ -3,6 +3,7 @@
 //! | file | what it answers |
 //! |---|---|
 //! | `containers.rs` | create, list, show, change, delete |
+//! | `options.rs` | what a client may write of a container, checked |
 //! | `actions.rs` | start, stop, kill, pause, resume, restart, wait, rename |
 //! | `exec.rs` | another program in a container |
 //! | `streams.rs` | logs and events, also as they come |
@@ -19,6 +20,7 @@ mod exec;
 mod guard;
 mod metrics;
 mod namespaces;
+mod options;
 mod schema;
 mod streams;
 mod usage;

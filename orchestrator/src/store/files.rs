@@ -4,6 +4,7 @@ use super::{Filter, Page, Store};
 use crate::envelope::Failure;
 use crate::host::Host;
 use async_trait::async_trait;
+use axum::http::StatusCode;
 use minirun::cgroup::Changes;
 use minirun::name::Name;
 use minirun::record::{Record, Status};
@@ -33,9 +34,12 @@ impl Store for Files {
         "json"
     }
 
-    async fn trouble(&self) -> Option<String> {
-        let names = self.host.store.names();
-        names.err().map(|error| error.to_string())
+    async fn check(&self) -> Result<(), Failure> {
+        let mut checked = self.host.ask(|store| store.check_writable()).await;
+        if let Err(failure) = &mut checked {
+            failure.status = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        checked
     }
 
     async fn catch_up(&self) {}

@@ -21,8 +21,11 @@ pub trait Store: Send + Sync {
     /// `json` or `postgresql`.
     fn kind(&self) -> &'static str;
 
-    /// Why it cannot be used now, if so.
-    async fn trouble(&self) -> Option<String>;
+    /// Can containers be made, changed and deleted now? Asked often, so it has to cost little.
+    ///
+    /// # Errors
+    /// If not: 503.
+    async fn check(&self) -> Result<(), Failure>;
 
     /// Brings whatever else is kept in step with the records of this host. To be called after each change; what
     /// cannot be done now will be later.

@@ -486,6 +486,16 @@ impl Server {
     }
 }
 
+/// Runs a command of the server's that ends.
+pub fn tell(server: &Server, args: &[&str]) -> (bool, String) {
+    let output = server.command().args(args).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8(text).unwrap().trim().to_owned(),
+    )
+}
+
 /// What minirun said.
 #[derive(Debug)]
 pub struct Said {

@@ -16,7 +16,6 @@ crate::tests![
     clients_that_are_many,
     clients_that_are_too_fast,
     clients_that_follow_too_much,
-    a_client_that_goes_away_ends_its_exec,
     the_end_is_graceful,
     a_store_that_cannot_be_written,
 ];
@@ -324,28 +323,6 @@ fn clients_that_follow_too_much() -> Outcome {
         let mut events = server.follow_if_possible("/stats?stream=true")?;
         events.next()
     });
-    Ok(())
-}
-
-fn a_client_that_goes_away_ends_its_exec() -> Outcome {
-    need_containers()?;
-    let server = Server::start();
-    server.run("web", "sleep 100");
-    let running = |server: &Server| {
-        let processes = server.get("/containers/web/top").data();
-        processes
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|process| process["command"] == "sleep 37")
-    };
-    let body = json!({"args": ["sleep", "37"]}).to_string();
-    let mut stream = connect(&server);
-    let length = body.len();
-    write!(stream, "POST /containers/web/exec HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
-    eventually("it runs", || running(&server).then_some(()));
-    drop(stream);
-    eventually("it has ended", || (!running(&server)).then_some(()));
     Ok(())
 }
 

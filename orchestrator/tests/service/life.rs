@@ -8,13 +8,12 @@ use std::time::Instant;
 
 crate::tests![
     of_two_starts_at_once_one_succeeds,
+    a_hundred_at_once_get_along,
     a_start_that_fails_says_why,
     stop_kill_and_restart,
     pause_stops_the_clock,
     wait_returns_at_the_end,
     rename_and_force,
-    exec_returns_output_and_exit_status,
-    exec_ends_when_it_takes_too_long,
     logs_as_they_come,
     events_as_they_happen,
     usage_as_it_goes_on,
@@ -43,6 +42,52 @@ fn of_two_starts_at_once_one_succeeds() -> Outcome {
         });
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 409, 409, 409]);
+    }
+    Ok(())
+}
+
+/// What one request does, another undoes: none of them is told that the container or the server is the reason.
+fn a_hundred_at_once_get_along() -> Outcome {
+    need_containers()?;
+    let server = Server::start();
+    let new = json!({"name": "web", "rootfs": rootfs(), "args": ["sleep", "100"], "memory": "max", "cpus": "max"});
+    let (new, none) = (&new, &json!({}));
+    let requests: [(&str, &str, Option<&Value>, &[u16]); 5] = [
+        ("POST", "/containers", Some(new), &[201, 409]),
+        (
+            "POST",
+            "/containers/web/start",
+            Some(none),
+            &[200, 404, 409],
+        ),
+        (
+            "POST",
+            "/containers/web/restart",
+            Some(&json!({"time": 0})),
+            &[200, 404, 409],
+        ),
+        ("DELETE", "/containers/web", None, &[200, 404, 409]),
+        (
+            "DELETE",
+            "/containers/web?force=true",
+            None,
+            &[200, 404, 409],
+        ),
+    ];
+    for _ in 0..3 {
+        let replies: Vec<_> = std::thread::scope(|scope| {
+            let server = &server;
+            let one = |number: usize| {
+                let (method, path, body, allowed) = requests[number % requests.len()];
+                scope.spawn(move || (path, allowed, server.request(method, path, body)))
+            };
+            let threads: Vec<_> = (0..100).map(one).collect();
+            let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+            joined.collect()
+        });
+        for (path, allowed, reply) in replies {
+            assert!(allowed.contains(&reply.status), "{path}: {reply:?}");
+        }
     }
     Ok(())
 }
@@ -175,64 +220,6 @@ fn rename_and_force() -> Outcome {
     let process = pid(&renamed);
     server.delete("/containers/site?force=true").data();
     assert!(!Path::new(&format!("/proc/{process}")).exists());
-    Ok(())
-}
-
-fn exec_returns_output_and_exit_status() -> Outcome {
-    need_containers()?;
-    let server = Server::start();
-    server.create("web", "sleep 100");
-    let exec = |body: Value| server.post("/containers/web/exec", &body);
-    exec(json!({"args": ["true"]})).error(409);
-    server.post("/containers/web/start", &json!({})).data();
-    let script = "cat; echo err >&2; pwd; echo $A; id -u; exit 3";
-    let ended = exec(json!({
-        "args": ["sh", "-c", script], "input": "typed\n", "env": ["A=b c"], "workdir": "/tmp", "user": "0",
-    }));
-    let wanted = json!({
-        "exit_code": 3, "timed_out": false, "truncated": false, "stdout": "typed\n/tmp\nb c\n0\n", "stderr": "err\n",
-    });
-    assert_eq!(ended.data(), wanted);
-    // Options of the program are not taken for minirun's.
-    assert_eq!(
-        exec(json!({"args": ["echo", "--help"]})).data()["exit_code"],
-        0
-    );
-    assert_eq!(exec(json!({"args": ["--help"]})).data()["exit_code"], 127);
-    assert_eq!(exec(json!({"args": ["/no/such"]})).data()["exit_code"], 127);
-    let bytes = exec(json!({"args": ["printf", "\\377\\000"], "base64": true})).data();
-    assert_eq!(bytes["stdout"], "/wA=");
-    let much = exec(json!({"args": ["head", "-c", "3000000", "/dev/zero"]})).data();
-    assert_eq!(
-        (&much["truncated"], &much["exit_code"]),
-        (&json!(true), &json!(0))
-    );
-    assert_eq!(much["stdout"].as_str().unwrap().len(), 1 << 20);
-    exec(json!({"args": ["a\u{0}b"]})).error(400);
-    exec(json!({"args": ["x"], "workdir": "x"})).error(400);
-    Ok(())
-}
-
-fn exec_ends_when_it_takes_too_long() -> Outcome {
-    need_containers()?;
-    let server = Server::start();
-    server.run("web", "sleep 100");
-    let script = "echo begun; exec sleep 31";
-    let body = json!({"args": ["sh", "-c", script], "timeout": 1});
-    let ended = server.post("/containers/web/exec", &body).data();
-    assert_eq!(ended["stdout"], "begun\n");
-    assert_eq!(
-        (&ended["timed_out"], &ended["exit_code"]),
-        (&json!(true), &Value::Null)
-    );
-    eventually("it is gone", || {
-        let processes = server.get("/containers/web/top").data();
-        let left = processes.as_array().unwrap().iter();
-        let left = left
-            .filter(|process| process["command"] == "sleep 31")
-            .count();
-        (left == 0).then_some(())
-    });
     Ok(())
 }
 

@@ -1,14 +1,20 @@
 //! `minirun-api` as its clients see it: a real server, real containers, the command line beside it, and the kernel.
 
-mod access;
+mod adopt;
 mod agree;
 mod common;
 mod containers;
 mod database;
+mod exec;
+mod exposure;
 mod faults;
+mod health;
 mod life;
 mod load;
+mod oidc;
 mod postgres;
+mod tls;
+mod tokens;
 mod too_much;
 mod truth;
 mod wire;
@@ -21,11 +27,17 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = [
         containers::all(),
         life::all(),
+        exec::all(),
         truth::all(),
         database::all(),
+        adopt::all(),
         load::all(),
-        access::all(),
+        tls::all(),
+        exposure::all(),
+        tokens::all(),
+        oidc::all(),
         faults::all(),
+        health::all(),
         too_much::all(),
     ]
     .into_iter()

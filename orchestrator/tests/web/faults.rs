@@ -110,8 +110,9 @@ fn a_database_that_is_away_is_said_in_clear_words() -> Outcome {
     browser.fill("dialog [name=rootfs]", rootfs().to_str().unwrap());
     browser.click("dialog .primary");
     browser.until_text("dialog .complaint", "nothing was changed");
-    browser.until_text("#health-text", "the database is away");
-    browser.until_text("#trouble", "nothing can be created");
+    browser.until_text("#health-text", "the server is in trouble");
+    browser.until_text("#trouble", "the database cannot be used now");
+    browser.until_text("#trouble", "what runs goes on");
     browser.picture("database-away");
     // What is filled in stays, and the rest goes on.
     assert_eq!(server.get("/containers/new").status, 404);

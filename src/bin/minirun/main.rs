@@ -52,6 +52,9 @@ pub struct Cli {
     /// Say nothing but errors and what was asked for
     #[arg(short, long, global = true, display_order = 100)]
     quiet: bool,
+    /// Say an error as JSON, with its kind: for minirun-api
+    #[arg(long, global = true, hide = true)]
+    json_errors: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -121,10 +124,14 @@ fn main() -> ExitCode {
             });
         }
     };
+    let json_errors = cli.json_errors;
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            report(&error);
+            match serde_json::to_string(&error) {
+                Ok(json) if json_errors => complete(&(json + "\n")),
+                _ => report(&error),
+            }
             ExitCode::from(error.exit_code())
         }
     }
