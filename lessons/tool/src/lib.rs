@@ -1,6 +1,7 @@
 //! What makes and checks the book of lessons. lessons/README.md says how the book is made.
 
 pub mod check;
+pub mod labs;
 pub mod page;
 pub mod picture;
 pub mod recording;

@@ -19,7 +19,7 @@ struct Args {
 enum Command {
     /// Make the pages, in target/book
     Build,
-    /// Look for what has gone stale: includes, anchors, links, front matter, headings, pasted code
+    /// Look for what has gone stale: includes, anchors, links, front matter, headings, pasted code, labs
     Check,
     /// How long the chapters take, from their front matter
     Minutes,
