@@ -84,6 +84,7 @@ pub fn check(lessons: &Path) -> Result<Report> {
         if is_chapter(&source, &page.path) {
             checker.report.counts.chapters += 1;
             checker.shape(page);
+            checker.questions(page);
             let chapter = page.path.strip_prefix(&source).unwrap_or(&page.path);
             if let Some(what) = labs::fault_of_chapter(&labs, chapter, page) {
                 checker.fault(&page.path, 1, what);
@@ -233,6 +234,23 @@ impl Checker {
         if found != SECTIONS {
             let what = format!("its sections are {found:?}, not {SECTIONS:?}");
             self.fault(&page.path, 1, what);
+        }
+    }
+
+    /// The kernel answers every question of *Predict*.
+    fn questions(&mut self, page: &Page) {
+        let questions = page.questions();
+        if questions.is_empty() {
+            self.fault(&page.path, 1, "no question in a list below Predict");
+        }
+        for (line, answered) in questions {
+            if !answered {
+                self.fault(
+                    &page.path,
+                    line,
+                    "a question without a command that answers it",
+                );
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 use super::*;
 use tempfile::TempDir;
 
-const CHAPTER: &str = "---\nminutes: 20\nneeds: []\n---\n# 1.1 A\n\n## Question\n\n## Predict\n\n## Run\n\n\
+const CHAPTER: &str = "---\nminutes: 20\nneeds: []\n---\n# 1.1 A\n\n## Question\n\n## Predict\n\n\
+    1. Does it?\n\n   ```console\n   $ true\n   ```\n\n## Run\n\n\
     ```rust\n{{#include ../../../x.rs:part}}\n```\n\n## Explain\n\n[a](#run)\n[b](../b.md#of-b)\n\n\
     ## Break it\n\n## What the real runtimes do\n\n## Limits and further reading\n\n\
     ## Labs\n\nNow write it yourself; [the introduction](../introduction.md#the-labs) says how.\n\n\
@@ -68,7 +69,17 @@ fn each_fault_is_found() {
         ("(#run)", "(#ran)", "no heading \"ran\""),
         ("minutes: 20", "minutes: 45", "45 minutes"),
         ("---\nminutes: 20\nneeds: []\n---\n", "", "no front matter"),
-        ("## Predict\n", "", "its sections are"),
+        ("## Break it\n", "", "its sections are"),
+        (
+            "\n   ```console\n   $ true\n   ```\n",
+            "",
+            "a question without a command",
+        ),
+        (
+            "1. Does it?\n\n   ```console\n   $ true\n   ```\n",
+            "",
+            "no question",
+        ),
         ("[B](b.md)", "", "b.md is missing"),
         ("pub mod m;", "pub mod n;", "n is in no row"),
         ("/book/1-a", "/book/1-b", "no page of the book"),
