@@ -1,6 +1,7 @@
 //! What goes stale in a book, and what mdBook does not mind.
 
 use crate::labs::{self, Lab};
+use crate::pace;
 use crate::page::{self, CodeBlock, Directive, Page};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -85,6 +86,7 @@ pub fn check(lessons: &Path) -> Result<Report> {
             checker.report.counts.chapters += 1;
             checker.shape(page);
             checker.questions(page);
+            checker.pace(page);
             let chapter = page.path.strip_prefix(&source).unwrap_or(&page.path);
             if let Some(what) = labs::fault_of_chapter(&labs, chapter, page) {
                 checker.fault(&page.path, 1, what);
@@ -251,6 +253,15 @@ impl Checker {
                     "a question without a command that answers it",
                 );
             }
+        }
+    }
+
+    /// What the front matter says is enough.
+    fn pace(&mut self, page: &Page) {
+        let said = page.front.as_ref().map(|front| front.minutes);
+        let counted = pace::minutes(page);
+        if said.is_some_and(|said| said < counted) {
+            self.fault(&page.path, 1, format!("it takes {counted} minutes"));
         }
     }
 

@@ -80,6 +80,7 @@ fn each_fault_is_found() {
             "",
             "no question",
         ),
+        ("[a](#run)", &"word ".repeat(3000), "it takes 22 minutes"),
         ("[B](b.md)", "", "b.md is missing"),
         ("pub mod m;", "pub mod n;", "n is in no row"),
         ("/book/1-a", "/book/1-b", "no page of the book"),

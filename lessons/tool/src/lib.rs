@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod labs;
+pub mod pace;
 pub mod page;
 pub mod picture;
 pub mod recording;

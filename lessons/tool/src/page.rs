@@ -149,6 +149,23 @@ impl Page {
         found
     }
 
+    /// How many words there are outside of code, and outside of one section.
+    pub fn words_outside_of(&self, section: &str) -> usize {
+        let mut in_code = false;
+        let mut count = 0;
+        for (heading, event, _) in self.events_in_sections() {
+            match event {
+                Event::Start(Tag::CodeBlock(_)) => in_code = true,
+                Event::End(TagEnd::CodeBlock) => in_code = false,
+                Event::Text(text) | Event::Code(text) if !in_code && heading != section => {
+                    count += text.split_whitespace().count();
+                }
+                _ => {}
+            }
+        }
+        count
+    }
+
     /// The questions of *Predict*: the line of each, and whether there is a command that answers it.
     pub fn questions(&self) -> Vec<(usize, bool)> {
         let mut found = Vec::new();
