@@ -57,7 +57,6 @@ const CONTROLLERS: [&str; 14] = [
     "pids",
 ];
 
-// ANCHOR: hierarchies
 /// The trees that are mounted here.
 ///
 /// # Errors
@@ -83,7 +82,6 @@ pub fn hierarchies() -> Result<Vec<Hierarchy>> {
     }
     Ok(found)
 }
-// ANCHOR_END: hierarchies
 
 /// The cgroup mounts in a mountinfo (proc_pid_mountinfo(5)); v2's controllers are not in it.
 fn parse(mountinfo: &str) -> Vec<Hierarchy> {

@@ -249,7 +249,6 @@ fn bind(line: &Line, source: &CStr, target: &CStr) -> nix::Result<()> {
 }
 // ANCHOR_END: mount-calls
 
-// ANCHOR: mount-run
 /// How a place is looked up that is minirun's choice: openat2(2).
 const NO_SYMLINKS: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS;
 
@@ -266,7 +265,6 @@ impl Mount {
         line.call(|| mount(kind, by_fd, kind, self.flags, options))
     }
 }
-// ANCHOR_END: mount-run
 
 // ANCHOR: volume-run
 impl Volume {

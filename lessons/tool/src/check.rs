@@ -1,5 +1,7 @@
 //! What goes stale in a book, and what mdBook does not mind.
 
+use crate::labs::{self, Lab};
+use crate::pace;
 use crate::page::{self, CodeBlock, Directive, Page};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -71,6 +73,7 @@ pub struct Report {
 /// If a file cannot be read.
 pub fn check(lessons: &Path) -> Result<Report> {
     let source = lessons.join("src");
+    let labs = labs::all(&beside(lessons, "labs/exercises"))?;
     let mut checker = Checker::default();
     let mut pages = BTreeMap::new();
     for path in markdown_files(&source)? {
@@ -82,6 +85,12 @@ pub fn check(lessons: &Path) -> Result<Report> {
         if is_chapter(&source, &page.path) {
             checker.report.counts.chapters += 1;
             checker.shape(page);
+            checker.questions(page);
+            checker.pace(page);
+            let chapter = page.path.strip_prefix(&source).unwrap_or(&page.path);
+            if let Some(what) = labs::fault_of_chapter(&labs, chapter, page) {
+                checker.fault(&page.path, 1, what);
+            }
         }
         for directive in page.directives() {
             checker.directive(page, &directive, &source);
@@ -91,6 +100,7 @@ pub fn check(lessons: &Path) -> Result<Report> {
         }
         checker.links(page, &pages);
     }
+    checker.labs(&source, &labs, &pages)?;
     checker.library(lessons, &source)?;
     Ok(checker.report)
 }
@@ -150,6 +160,24 @@ impl Checker {
         Ok(())
     }
 
+    /// Every lab has a chapter, and is in the teachers' table.
+    fn labs(&mut self, source: &Path, labs: &[Lab], pages: &BTreeMap<PathBuf, Page>) -> Result<()> {
+        let path = source.join(labs::TABLE);
+        for lab in labs {
+            let chapter = source.join(&lab.lesson);
+            if !(pages.contains_key(&chapter) && is_chapter(source, &chapter)) {
+                let what = format!("the lab {}: {} is no chapter", lab.name, lab.lesson);
+                self.fault(&path, 1, what);
+            }
+        }
+        let table = labs::table(labs, source)?;
+        let page = pages.get(&path);
+        if !page.is_some_and(|page| page.text.contains(&table)) {
+            self.fault(&path, 1, format!("the table should be\n{table}"));
+        }
+        Ok(())
+    }
+
     /// The front page of the library names each module with the chapter that teaches it.
     fn library(&mut self, lessons: &Path, source: &Path) -> Result<()> {
         let path = beside(lessons, "src/lib.rs");
@@ -203,10 +231,37 @@ impl Checker {
         let found: Vec<_> = headings
             .filter(|(level, _)| *level == 2)
             .map(|(_, heading)| heading)
+            .filter(|heading| heading != labs::HEADING) // `labs` looks at that
             .collect();
         if found != SECTIONS {
             let what = format!("its sections are {found:?}, not {SECTIONS:?}");
             self.fault(&page.path, 1, what);
+        }
+    }
+
+    /// The kernel answers every question of *Predict*.
+    fn questions(&mut self, page: &Page) {
+        let questions = page.questions();
+        if questions.is_empty() {
+            self.fault(&page.path, 1, "no question in a list below Predict");
+        }
+        for (line, answered) in questions {
+            if !answered {
+                self.fault(
+                    &page.path,
+                    line,
+                    "a question without a command that answers it",
+                );
+            }
+        }
+    }
+
+    /// What the front matter says is enough.
+    fn pace(&mut self, page: &Page) {
+        let said = page.front.as_ref().map(|front| front.minutes);
+        let counted = pace::minutes(page);
+        if said.is_some_and(|said| said < counted) {
+            self.fault(&page.path, 1, format!("it takes {counted} minutes"));
         }
     }
 
@@ -318,72 +373,5 @@ pub fn beside(file: &Path, relative: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tempfile::TempDir;
-
-    const CHAPTER: &str = "---\nminutes: 20\nneeds: []\n---\n# 1.1 A\n\n## Question\n\n## Predict\n\n## Run\n\n\
-        ```rust\n{{#include ../../../x.rs:part}}\n```\n\n## Explain\n\n[a](#run)\n[b](../b.md#of-b)\n\n\
-        ## Break it\n\n## What the real runtimes do\n\n## Limits and further reading\n";
-    const LIBRARY: &str =
-        "//! | [`m`] | x | [1.1] |\n//!\n//! [1.1]: ../../../book/1-a/1-a.html\n\npub mod m;\n";
-    const SOURCE: &str = "// ANCHOR: part\nfn a() {}\n// ANCHOR_END: part\n";
-
-    /// A small book without a fault, and then with what `replace` makes of a chapter, a source and the contents.
-    fn faults(replace: impl Fn(&str) -> String) -> Vec<String> {
-        let dir: TempDir = tempfile::tempdir().unwrap();
-        let lessons = dir.path().join("lessons");
-        fs::create_dir_all(lessons.join("src/1-a")).unwrap();
-        let write = |path: &str, text: &str| fs::write(lessons.join(path), text).unwrap();
-        let summary = "# Summary\n\n[A](1-a/1-a.md)\n[B](b.md)\n";
-        write("src/SUMMARY.md", &replace(summary));
-        write("src/1-a/1-a.md", &replace(CHAPTER));
-        write("src/b.md", "# Of B\n");
-        write("../x.rs", &replace(SOURCE));
-        fs::create_dir(dir.path().join("src")).unwrap();
-        write("../src/lib.rs", &replace(LIBRARY));
-        let report = check(&lessons).unwrap();
-        report.faults.into_iter().map(|fault| fault.what).collect()
-    }
-
-    #[test]
-    fn a_book_without_a_fault_has_none() {
-        assert_eq!(faults(str::to_owned), [] as [&str; 0]);
-    }
-
-    #[test]
-    fn each_fault_is_found() {
-        for (from, to, expected) in [
-            ("x.rs:part", "y.rs:part", "no file ../../../y.rs"),
-            ("x.rs:part", "x.rs:other", "no anchor other in"),
-            ("x.rs:part", "x.rs", "no anchor"),
-            ("// ANCHOR_END: part\n", "", "has no end"),
-            ("fn a() {}\n", "", "nothing between the anchors"),
-            ("fn a() {}", "// ANCHOR: part", "more than once"),
-            ("{{#include", "fn b() {}\n{{#include", "pasted"),
-            ("```rust\n{", "```\n{", "no language"),
-            (
-                "{{#include ../../../x.rs:part}}",
-                "{{#includes x}}",
-                "what is",
-            ),
-            ("../b.md#of-b", "../c.md", "a dead link: ../c.md"),
-            ("../b.md#of-b", "../b.md#of-c", "no heading \"of-c\""),
-            ("(#run)", "(#ran)", "no heading \"ran\""),
-            ("minutes: 20", "minutes: 45", "45 minutes"),
-            ("---\nminutes: 20\nneeds: []\n---\n", "", "no front matter"),
-            ("## Predict\n", "", "its sections are"),
-            ("[B](b.md)", "", "b.md is missing"),
-            ("pub mod m;", "pub mod n;", "n is in no row"),
-            ("/book/1-a", "/book/1-b", "no page of the book"),
-            ("| [1.1] |", "| 1 |", "without its chapter"),
-            ("[a](#run)", "{{#recording x}}", "no recording"),
-            ("[a](#run)", "{{#minutes 1-a/1-b.md}}", "1-a/1-b.md"),
-            ("[a](#run)", "{{#minutes b.md}}", "no front matter"),
-        ] {
-            let found = faults(|text| text.replacen(from, to, 1));
-            assert_eq!(found.len(), 1, "{from} {to}: {found:?}");
-            assert!(found[0].contains(expected), "{from} {to}: {found:?}");
-        }
-    }
-}
+#[path = "check_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! What makes and checks the book of lessons. lessons/README.md says how the book is made.
 
 pub mod check;
+pub mod labs;
+pub mod pace;
 pub mod page;
 pub mod picture;
 pub mod recording;

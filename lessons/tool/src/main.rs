@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use book::transcript::Outcome;
-use book::{check, page, picture, recording, render, session, transcript};
+use book::{check, pace, page, picture, recording, render, session, transcript};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 
@@ -19,9 +19,9 @@ struct Args {
 enum Command {
     /// Make the pages, in target/book
     Build,
-    /// Look for what has gone stale: includes, anchors, links, front matter, headings, pasted code
+    /// Look for what has gone stale: includes, anchors, links, front matter, headings, pasted code, labs
     Check,
-    /// How long the chapters take, from their front matter
+    /// How long the chapters take: by their front matter, and counted
     Minutes,
     /// Record the demos on a terminal, for lessons/src/recordings; as root
     Record,
@@ -69,18 +69,20 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The chapters in their order, with their minutes, and the sum.
+/// The chapters in their order, with the minutes of their front matter, and those counted; the sum.
 fn minutes(lessons: &Path) -> Result<()> {
     let source = lessons.join("src");
     let mut sum = 0;
+    println!("said  counted  chapter");
     for path in page::in_summary(&source)? {
         let page = page::Page::read(&source.join(&path))?;
-        if let Some(front) = page.front {
-            println!("{:4}  {}", front.minutes, path.display());
+        if let Some(front) = &page.front {
+            let counted = pace::minutes(&page);
+            println!("{:4} {counted:8}  {}", front.minutes, path.display());
             sum += front.minutes;
         }
     }
-    println!("{sum:4}  in all");
+    println!("{sum:4}           in all");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! One page of the book: its front matter, and what is in its Markdown.
 
 use anyhow::{Context, Result};
-use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,6 +145,70 @@ impl Page {
                 }
                 _ => {}
             }
+        }
+        found
+    }
+
+    /// How many words there are outside of code, and outside of one section.
+    pub fn words_outside_of(&self, section: &str) -> usize {
+        let mut in_code = false;
+        let mut count = 0;
+        for (heading, event, _) in self.events_in_sections() {
+            match event {
+                Event::Start(Tag::CodeBlock(_)) => in_code = true,
+                Event::End(TagEnd::CodeBlock) => in_code = false,
+                Event::Text(text) | Event::Code(text) if !in_code && heading != section => {
+                    count += text.split_whitespace().count();
+                }
+                _ => {}
+            }
+        }
+        count
+    }
+
+    /// The questions of *Predict*: the line of each, and whether there is a command that answers it.
+    pub fn questions(&self) -> Vec<(usize, bool)> {
+        let mut found = Vec::new();
+        let mut in_item = false;
+        for (heading, event, line) in self.events_in_sections() {
+            match event {
+                Event::Start(Tag::Item) if heading == "Predict" => {
+                    found.push((line, false));
+                    in_item = true;
+                }
+                Event::End(TagEnd::Item) => in_item = false,
+                Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info)))
+                    if in_item && info.starts_with("console") =>
+                {
+                    if let Some((_, answered)) = found.last_mut() {
+                        *answered = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Each with the heading of level 2 that it is below, and its line.
+    fn events_in_sections(&self) -> Vec<(String, Event<'_>, usize)> {
+        let mut found = Vec::new();
+        let mut section = String::new();
+        let mut in_heading = false;
+        for (event, line) in self.events() {
+            match &event {
+                Event::Start(Tag::Heading {
+                    level: HeadingLevel::H2,
+                    ..
+                }) => {
+                    section.clear();
+                    in_heading = true;
+                }
+                Event::End(TagEnd::Heading(_)) => in_heading = false,
+                Event::Text(text) if in_heading => section.push_str(text),
+                _ => {}
+            }
+            found.push((section.clone(), event, line));
         }
         found
     }
