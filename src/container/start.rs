@@ -8,7 +8,7 @@ use crate::explain::Trace;
 use crate::idmap::IdMaps;
 use crate::launch::{self, Launched, Streams};
 use crate::name::Name;
-use crate::process::ProcessId;
+use crate::process::{ProcessId, boot_id};
 use crate::reconcile::claim;
 use crate::record::{NotInForce, Record, Run, Status, now};
 use crate::store::Store;
@@ -155,6 +155,7 @@ pub(crate) fn start_claimed<'a>(
                 record.status = Status::Failed;
                 record.run = Some(Run {
                     error: Some(why),
+                    boot_id: boot_id().map(str::to_owned),
                     monitor,
                     restarts,
                     ..Run::default()
@@ -168,6 +169,7 @@ pub(crate) fn start_claimed<'a>(
             .map(|error| NotInForce::new(NotInForce::IDS, &error)),
     );
     let mut run = Run {
+        boot_id: boot_id().map(str::to_owned),
         process: ProcessId::of(launched.pid),
         started_at: Some(now()),
         not_in_force: not_in_force.clone(),
