@@ -388,6 +388,13 @@ pub fn loopback_up(socket: BorrowedFd) -> nix::Result<()> {
 }
 // ANCHOR_END: loopback-up
 
+/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: an anonymous session keyring, empty, in place of the one we have.
+pub fn new_session_keyring() -> nix::Result<()> {
+    let (join, anonymous) = (libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>());
+    // SAFETY: the kernel takes a null pointer for "no name".
+    done(unsafe { libc::syscall(libc::SYS_keyctl, join, anonymous) })
+}
+
 /// setgroups(2) from a slice; unlike nix's, it takes what the plan already holds.
 pub fn setgroups(groups: &[libc::gid_t]) -> nix::Result<()> {
     // SAFETY: the pointer is valid for the length given.

@@ -2,7 +2,7 @@
 //! Lesson: 5, the runtime.
 
 use super::missing::Tree;
-use super::step::{Exec, Joined, Mount, Pipes, Step, Terminal, User, WorkDir};
+use super::step::{Exec, Joined, Mount, MountPoint, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Door, Join, View};
 use crate::idmap::IdMaps;
 use crate::namespace::{Namespaces, Others};
@@ -137,6 +137,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     // Only now, so that the cgroup just joined is the root of what it sees.
     steps.push(Step::NewCgroupNamespace);
     steps.push(Step::NewSession);
+    steps.push(Step::NewKeyring);
     // ANCHOR_END: who-and-where
 
     // What it sees.
@@ -159,9 +160,12 @@ pub fn plan(spec: Spec) -> Result<Plan> {
         steps.push(mount(c"sysfs", "sys", flags, "")?);
     }
     add_cgroup_view(&mut steps, &spec.cgroup_view, hosts_sys)?;
-    for volume in spec.volumes {
+    for (number, volume) in spec.volumes.iter().enumerate() {
         let destination = volume.destination.strip_prefix("/");
         let destination = destination.unwrap_or(&volume.destination);
+        if volume.is_on_another_mount(&spec.volumes[..number]) {
+            steps.push(mount_point(destination, volume.source.is_dir())?);
+        }
         steps.push(Step::Volume(super::step::Volume {
             source: c_string(volume.source.as_os_str().as_bytes())?,
             destination: c_string(destination.as_os_str().as_bytes())?,
@@ -260,6 +264,7 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
         flags: spec.others.to_join(),
     }));
     steps.push(Step::NewSession);
+    steps.push(Step::NewKeyring);
     // ANCHOR_END: join
     add_streams(&mut steps, spec.streams, spec.account);
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
@@ -440,6 +445,19 @@ fn mount(
         target: c_string(target)?,
         flags,
         options: c_string(options)?,
+    }))
+}
+
+fn mount_point(path: &Path, directory: bool) -> Result<Step> {
+    let mut above: Vec<&Path> = path.ancestors().collect();
+    above.pop(); // the empty path
+    let paths = above.iter().rev();
+    let paths = paths.map(|path| c_string(path.as_os_str().as_bytes()));
+    let parts = path.iter().map(|part| c_string(part.as_bytes()));
+    Ok(Step::MountPoint(MountPoint {
+        paths: paths.collect::<Result<_>>()?,
+        parts: parts.collect::<Result<_>>()?,
+        directory,
     }))
 }
 
