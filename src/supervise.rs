@@ -6,14 +6,13 @@
 
 use crate::cgroup::Cgroup;
 use crate::launch::Launched;
-use crate::{Context, Result, sys};
+use crate::{Context, Error, Result, sys};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -155,13 +154,9 @@ fn forward(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Rela
 
 /// Reaps a process that has ended; returns its exit status as a shell would.
 pub(crate) fn exit_status(pidfd: &OwnedFd) -> Result<u8> {
-    let status = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED)
-        .context(|| "cannot wait for the container")?;
-    Ok(match status {
-        WaitStatus::Exited(_, code) => code as u8,
-        WaitStatus::Signaled(_, signal, _) => 128 + signal as u8,
-        _ => unreachable!("WEXITED was all we waited for"),
-    })
+    let reaped = sys::reap(Some(pidfd.as_fd())).context(|| "cannot wait for the container")?;
+    let ended = reaped.map(|(_, exit_status)| exit_status);
+    ended.ok_or_else(|| Error::new("the container has ended, and its exit status is gone"))
 }
 
 /// Carries bytes between the user's terminal and the container's.
