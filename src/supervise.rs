@@ -8,10 +8,11 @@ use crate::cgroup::Cgroup;
 use crate::launch::Launched;
 use crate::{Context, Error, Result, sys};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 use std::io::{self, IsTerminal};
@@ -73,6 +74,30 @@ pub fn terminal_size() -> Option<libc::winsize> {
     };
     let both = input.is_terminal() && output.is_terminal() && in_foreground;
     both.then(|| sys::window_size(output.as_fd()).ok())?
+}
+
+/// In the background of a shell (`minirun start web &`) what is typed is meant for the shell. The kernel stops who
+/// reads it nevertheless (SIGTTIN), but only in the terminal's own session, which the container is not in. So it has
+/// no input.
+///
+/// # Errors
+/// If /dev/null cannot be opened.
+pub(crate) fn leave_the_keyboard_to_the_shell() -> Result<()> {
+    match tcgetpgrp(io::stdin()) {
+        Ok(group) if group != getpgrp() => no_input(),
+        _ => Ok(()), // also if it is no terminal, or another session's
+    }
+}
+
+/// Our standard input is empty from now on.
+///
+/// # Errors
+/// If /dev/null cannot be opened.
+pub(crate) fn no_input() -> Result<()> {
+    let cannot = || "cannot open /dev/null";
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let null = open("/dev/null", flags, Mode::empty()).context(cannot)?;
+    sys::replace_stream(null.as_fd(), 0).context(cannot)
 }
 
 /// Waits until the container's process 1 has ended; returns its exit status as a shell would.
