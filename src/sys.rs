@@ -407,6 +407,13 @@ pub fn replace_stream(source: BorrowedFd, stream: RawFd) -> nix::Result<()> {
     done(unsafe { libc::dup2(source.as_raw_fd(), stream) }.into())
 }
 
+/// fchown(2) of a standard stream.
+pub fn give_stream(stream: RawFd, owner: libc::uid_t) -> nix::Result<()> {
+    let no_group = libc::gid_t::MAX;
+    // SAFETY: integers only.
+    done(unsafe { libc::fchown(stream, owner, no_group) }.into())
+}
+
 /// Sends `bytes`, and a descriptor with them if one is given (unix(7), SCM_RIGHTS). nix's `sendmsg`
 /// allocates, which the child may not.
 pub fn send(socket: BorrowedFd, bytes: &[u8], fd: Option<BorrowedFd>) -> nix::Result<()> {

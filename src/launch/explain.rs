@@ -54,6 +54,10 @@ impl Explain for Step {
                     r#"mount("tmpfs", {path:?}, "tmpfs", MS_RDONLY, "nr_inodes=1,nr_blocks=1")"#
                 ),
             ],
+            Step::GiveStreams(given) => {
+                let give = |stream: &i32| format!("fchown({stream}, {}, -1)", given.owner);
+                given.streams.iter().map(give).collect()
+            }
             Step::Streams(pipes) => connect(pipes),
             Step::Terminal(terminal) => new_terminal(terminal),
             Step::PivotRoot => vec![r#"pivot_root(".", ".")"#.into()],
@@ -96,6 +100,7 @@ impl Explain for Step {
             Step::JoinCgroups(_) => "from here on its limits hold; \"0\" is whoever writes",
             Step::JoinNamespaces(_) => "it sees what the container sees",
             Step::Streams(_) => "its input and output are pipes, not minirun's own",
+            Step::GiveStreams(_) => "pipes, which may now be opened as /dev/stdout",
             Step::NewCgroupNamespace => "its cgroup becomes the top of what it sees",
             Step::NewSession => "away from the host's terminal and its signals",
             Step::NewKeyring => "the keys of who runs minirun stay with him",
@@ -158,6 +163,7 @@ impl Explain for Step {
             Step::JoinCgroups(_) | Step::NewCgroupNamespace => 4,
             Step::DieWithParent
             | Step::NewKeyring
+            | Step::GiveStreams(_)
             | Step::Streams(_)
             | Step::Terminal(_)
             | Step::NoNewPrivileges => 5,

@@ -2,7 +2,7 @@
 //! Lesson: 5, the runtime.
 
 use super::missing::Tree;
-use super::step::{Exec, Joined, Mount, MountPoint, Pipes, Step, Terminal, User, WorkDir};
+use super::step::{Exec, Given, Joined, Mount, MountPoint, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Door, Join, View};
 use crate::idmap::IdMaps;
 use crate::namespace::{Namespaces, Others};
@@ -13,7 +13,7 @@ use crate::{Context, Error, Result};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
@@ -294,10 +294,24 @@ fn is_pipe(fd: &OwnedFd) -> bool {
     fstat(fd).is_ok_and(|meta| is_fifo(meta.st_mode))
 }
 
+/// Is a stream of ours a pipe, and not a FIFO, whose owner would be seen by others?
+fn is_unnamed_pipe(stream: RawFd) -> bool {
+    let target = std::fs::read_link(format!("/proc/self/fd/{stream}"));
+    target.is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"pipe:["))
+}
+
 fn add_streams(steps: &mut Vec<Step>, streams: Streams, account: &Account) {
     let owner = account.user.uid;
     match streams {
-        Streams::Ours => {}
+        Streams::Ours => {
+            let pipes: Vec<_> = (0..3).filter(|stream| is_unnamed_pipe(*stream)).collect();
+            if owner != 0 && !pipes.is_empty() {
+                steps.push(Step::GiveStreams(Given {
+                    streams: pipes,
+                    owner,
+                }));
+            }
+        }
         Streams::Terminal(size) => steps.push(Step::Terminal(Terminal { size, owner })),
         Streams::Piped(streams) => {
             let to_give_away = [0, 1, 2].map(|number| owner != 0 && is_pipe(&streams[number]));

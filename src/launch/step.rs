@@ -67,6 +67,8 @@ pub enum Step {
     MaskedPath(&'static CStr),
     /// A pseudoterminal of the container's own as controlling terminal; its master goes to the parent.
     Terminal(Terminal),
+    /// fchown(2): those of minirun's standard streams that are pipes, so that the program may open /dev/stdout.
+    GiveStreams(Given),
     /// dup2(2): the standard streams are pipes to the container's monitor.
     Streams(Pipes),
     /// pivot_root(2): the new root becomes `/`, with the old one mounted on top of it.
@@ -130,6 +132,12 @@ pub struct Volume {
 pub struct Terminal {
     pub size: libc::winsize,
     /// Who may open it by name.
+    pub owner: libc::uid_t,
+}
+
+pub struct Given {
+    /// Their numbers.
+    pub streams: Vec<RawFd>,
     pub owner: libc::uid_t,
 }
 
@@ -213,6 +221,7 @@ impl Step {
             Step::ReadOnlyPath(path) => if_it_exists(read_only(line, path)),
             Step::MaskedPath(path) => if_it_exists(mask(line, path)),
             Step::Terminal(terminal) => terminal.run(line),
+            Step::GiveStreams(given) => given.run(line),
             Step::Streams(pipes) => pipes.run(line),
             // ANCHOR: pivot-steps
             Step::PivotRoot => line.call(|| pivot_root(c".", c".")),
@@ -413,6 +422,18 @@ impl Terminal {
     }
 }
 // ANCHOR_END: terminal
+
+impl Given {
+    fn run(&self, line: &Line) -> nix::Result<()> {
+        for stream in &self.streams {
+            match line.call(|| sys::give_stream(*stream, self.owner)) {
+                Err(Errno::EPERM) => {} // it is of a user whom our user namespace does not know
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Pipes {
     fn run(&self, line: &Line) -> nix::Result<()> {

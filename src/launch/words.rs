@@ -43,6 +43,7 @@ impl fmt::Display for Step {
             }
             Step::MaskedPath(p) => write!(f, "mask /{}", path(p)),
             Step::Terminal(_) => write!(f, "make a terminal"),
+            Step::GiveStreams(_) => write!(f, "give the standard streams to the user"),
             Step::Streams(_) => write!(f, "connect the standard streams"),
             Step::PivotRoot => write!(f, "make the root filesystem /"),
             Step::DetachOldRoot => write!(f, "unmount the host's root"),

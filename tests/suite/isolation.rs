@@ -54,14 +54,16 @@ for_both![
 
 mod once {
     use super::{
-        a_user_that_is_not_mapped_is_refused, no_mount_of_a_container_reaches_the_host,
-        read_only_holds_for_the_mounts_below_a_volume, the_user_is_looked_up_inside,
+        a_user_that_is_not_mapped_is_refused, its_user_may_open_the_streams_by_name,
+        no_mount_of_a_container_reaches_the_host, read_only_holds_for_the_mounts_below_a_volume,
+        the_user_is_looked_up_inside,
     };
     crate::tests![
         no_mount_of_a_container_reaches_the_host,
         read_only_holds_for_the_mounts_below_a_volume,
         the_user_is_looked_up_inside,
         a_user_that_is_not_mapped_is_refused,
+        its_user_may_open_the_streams_by_name,
     ];
 }
 
@@ -621,6 +623,35 @@ fn the_user_is_looked_up_inside() -> Outcome {
             .1
             .contains(r#"no user "stranger" in the container's /etc/passwd"#)
     );
+    Ok(())
+}
+
+/// As a web server does that logs to /dev/stdout: the pipe that it leads to is the caller's.
+fn its_user_may_open_the_streams_by_name() -> Outcome {
+    need_root()?;
+    let home = Home::new()?;
+    let script = "echo out >/dev/stdout; echo err >/dev/stderr";
+    let user = ["--user", "1000:1000"];
+    let output = home.run(&user, &["sh", "-c", script]);
+    assert_eq!(texts(&output), ("out\n".into(), "err\n".into()));
+    let mut start = home.minirun(&["run", "-dq", "web", "--rootfs"]);
+    let start = start.arg(home.rootfs()).args(["--", "sleep", "60"]);
+    assert!(start.status().unwrap().success());
+    let exec = ["exec", "--user", "1000:1000", "web", "sh", "-c", script];
+    let output = home.minirun(&exec).output().unwrap();
+    assert_eq!(texts(&output), ("out\n".into(), "err\n".into()));
+    // A FIFO has a name on the host: its owner stays.
+    let fifo = pipe(&home.dir("v"), "fifo");
+    let both = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .unwrap();
+    let mut exec = home.minirun(&["exec", "--user", "1000:1000", "web", "true"]);
+    assert!(exec.stdout(both).status().unwrap().success());
+    assert_eq!(fifo.metadata().unwrap().uid(), 0);
+    let deleted = home.minirun(&["delete", "-f", "web"]).output().unwrap();
+    assert!(deleted.status.success());
     Ok(())
 }
 
