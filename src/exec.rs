@@ -18,12 +18,9 @@ use crate::processes::{self, Process};
 use crate::record::{Record, Status};
 use crate::store::Store;
 use crate::supervise::{self, Signals};
-use crate::{Context, Error, Kind, Result, events, sys, user};
-use nix::fcntl::{OFlag, open};
+use crate::{Context, Error, Kind, Result, events, user};
 use nix::sys::prctl;
-use nix::sys::stat::Mode;
 use nix::unistd::{Pid, geteuid};
-use std::os::fd::AsFd;
 use std::path::Path;
 
 /// What is to be run, and how.
@@ -128,11 +125,9 @@ fn streams(exec: &Exec) -> Result<Streams> {
                 .hint("without -t the program has minirun's own output, and with -i its input")
         });
     }
-    if !exec.interactive {
-        let cannot = || "cannot open /dev/null";
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let null = open("/dev/null", flags, Mode::empty()).context(cannot)?;
-        sys::replace_stream(null.as_fd(), 0).context(cannot)?;
+    match exec.interactive {
+        true => supervise::leave_the_keyboard_to_the_shell()?,
+        false => supervise::no_input()?,
     }
     Ok(Streams::Ours)
 }

@@ -26,7 +26,7 @@ pub(crate) fn for_errno(errno: Errno) -> Option<&'static str> {
 /// The hint for a step of a launch that failed with an error number.
 pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Option<&'static str> {
     use Errno::{
-        E2BIG, EACCES, EBUSY, EINVAL, ELOOP, ENOENT, ENOEXEC, ENOSYS, ENOTDIR, EPERM, EROFS,
+        E2BIG, EACCES, EBUSY, EDQUOT, EINVAL, ELOOP, ENOENT, ENOEXEC, ENOSYS, ENOTDIR, EPERM, EROFS,
     };
     Some(match (step, errno) {
         (_, ENOSYS) => {
@@ -50,6 +50,15 @@ pub(crate) fn for_step(step: &Step, errno: Errno, in_user_namespace: bool) -> Op
         }
         (Step::Volume(_), EINVAL | ENOTDIR) => {
             "a directory can only be mounted on a directory, and a file on a file: choose another destination"
+        }
+        (Step::MountPoint(_), EROFS) => {
+            "it would have to be made in a volume that is read-only: make it there yourself, or mount that one writable"
+        }
+        (Step::MountPoint(_) | Step::Volume(_), ENOENT) => {
+            "a symlink on that path leads out of the root filesystem, to another mount, or nowhere: write the path that it stands for"
+        }
+        (Step::NewKeyring, EDQUOT) => {
+            "you have as many keys and keyrings as one user may: root can raise /proc/sys/kernel/keys/maxkeys"
         }
         (Step::PivotRoot, EINVAL) => {
             "the host's root is an initramfs, which pivot_root refuses: boot from a disk"

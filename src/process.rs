@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 // ANCHOR: process-id
 /// A process, by its pid and the time at which it started: no two processes since the host booted have
@@ -43,6 +44,14 @@ impl ProcessId {
     }
 }
 // ANCHOR_END: process-id
+
+/// This boot of the host: a number that the kernel draws anew at each, proc_sys_kernel(5). Read once.
+pub fn boot_id() -> Option<&'static str> {
+    static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let id = BOOT_ID.get_or_init(read).as_deref();
+    id.map(str::trim_end)
+}
 
 /// Is a process, perhaps dead by now, still the copy that fork(2) or clone(2) made? `PF_FORKNOEXEC` of the
 /// kernel's `include/linux/sched.h`, which exec takes away.

@@ -9,7 +9,7 @@ use crate::container::{self, find};
 use crate::name::Name;
 use crate::pause::thaw;
 use crate::process::ProcessId;
-use crate::record::{Record, Status, now};
+use crate::record::{Lost, Record, Status, now};
 use crate::store::Store;
 use crate::{Error, Kind, Result, attach, log, sys};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -100,6 +100,7 @@ pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
         attach::remove_socket(store, id);
         return Cgroup::find(id, &[]).remove();
     };
+    let was_restarting = record.run.as_ref().is_some_and(|run| run.restarting);
     if !claim.abandoned && record.status != Status::Running {
         return Ok(());
     }
@@ -108,12 +109,16 @@ pub(crate) fn finish(store: &Store, id: &str, claim: &Claim) -> Result<()> {
     if record.config.remove {
         return container::forget(store, &record);
     }
-    if record.status == Status::Running {
+    if record.status == Status::Running || was_restarting {
         store.update(&record.name, |record| {
-            record.status = Status::Stopped;
-            if let Some(run) = &mut record.run {
+            let ran = std::mem::replace(&mut record.status, Status::Stopped) == Status::Running;
+            let Some(run) = &mut record.run else { return };
+            run.restarting = false; // its monitor is dead
+            if ran {
                 run.process = None; // and nobody can know its exit status any more
-                run.finished_at = Some(now());
+                let reboot = run.is_of_another_boot();
+                run.lost = Some(if reboot { Lost::Reboot } else { Lost::Killed });
+                run.finished_at = (!reboot).then(now);
             }
         })?;
     }

@@ -6,7 +6,7 @@
 use crate::cgroup::{Cgroup, Limits};
 use crate::idmap::IdMaps;
 use crate::log::LogLimits;
-use crate::process::ProcessId;
+use crate::process::{ProcessId, boot_id};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -218,6 +218,9 @@ impl Default for Config {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Run {
+    /// The boot of the host in which it began, as the two processes below. An older minirun did not write it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
     /// Process 1 of the container as the host sees it, while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessId>,
@@ -239,10 +242,12 @@ pub struct Run {
     /// RFC 3339, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// As a shell would report it: the program's own, or 128 + signal. Absent if nobody could know it,
-    /// because whoever waited for the container was killed.
+    /// As a shell would report it: the program's own, or 128 + signal. Absent if nobody could know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<u8>,
+    /// Why nobody could know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
     /// Processes in the container that the kernel killed at the memory limit.
     #[serde(skip_serializing_if = "is_default")]
     pub oom_kills: u64,
@@ -255,6 +260,33 @@ pub struct Run {
     /// Limits that were asked for and that the host did not let us set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_in_force: Vec<NotInForce>,
+}
+
+/// Why nobody knows how a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lost {
+    /// Whoever waited for its end was killed.
+    Killed,
+    /// The host went down with it.
+    Reboot,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Lost::Killed => "whoever waited for it was killed",
+            Lost::Reboot => "the host was booted again while it ran",
+        })
+    }
+}
+
+impl Run {
+    /// Did it begin before the host was booted? Then none of its processes is alive, whatever has their pids.
+    pub fn is_of_another_boot(&self) -> bool {
+        let its = self.boot_id.as_deref();
+        its.is_some_and(|its| boot_id().is_some_and(|now| now != its))
+    }
 }
 
 /// A limit that was asked for and is not in force.
@@ -300,13 +332,15 @@ impl Record {
 
     /// Process 1 of the current run, if the record says that it runs.
     pub fn process(&self) -> Option<&ProcessId> {
-        let process = self.run.as_ref()?.process.as_ref();
+        let run = self.run.as_ref().filter(|run| !run.is_of_another_boot())?;
+        let process = run.process.as_ref();
         process.filter(|_| self.status == Status::Running)
     }
 
     /// The monitor of the current or last run, if it was started in the background and is alive.
     pub fn monitor(&self) -> Option<&ProcessId> {
-        let monitor = self.run.as_ref()?.monitor.as_ref();
+        let run = self.run.as_ref().filter(|run| !run.is_of_another_boot())?;
+        let monitor = run.monitor.as_ref();
         monitor.filter(|monitor| monitor.is_alive())
     }
 

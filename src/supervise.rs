@@ -6,14 +6,14 @@
 
 use crate::cgroup::Cgroup;
 use crate::launch::Launched;
-use crate::{Context, Result, sys};
+use crate::{Context, Error, Result, sys};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{getpgrp, read, tcgetpgrp, write};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -74,6 +74,30 @@ pub fn terminal_size() -> Option<libc::winsize> {
     };
     let both = input.is_terminal() && output.is_terminal() && in_foreground;
     both.then(|| sys::window_size(output.as_fd()).ok())?
+}
+
+/// In the background of a shell (`minirun start web &`) what is typed is meant for the shell. The kernel stops who
+/// reads it nevertheless (SIGTTIN), but only in the terminal's own session, which the container is not in. So it has
+/// no input.
+///
+/// # Errors
+/// If /dev/null cannot be opened.
+pub(crate) fn leave_the_keyboard_to_the_shell() -> Result<()> {
+    match tcgetpgrp(io::stdin()) {
+        Ok(group) if group != getpgrp() => no_input(),
+        _ => Ok(()), // also if it is no terminal, or another session's
+    }
+}
+
+/// Our standard input is empty from now on.
+///
+/// # Errors
+/// If /dev/null cannot be opened.
+pub(crate) fn no_input() -> Result<()> {
+    let cannot = || "cannot open /dev/null";
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let null = open("/dev/null", flags, Mode::empty()).context(cannot)?;
+    sys::replace_stream(null.as_fd(), 0).context(cannot)
 }
 
 /// Waits until the container's process 1 has ended; returns its exit status as a shell would.
@@ -155,13 +179,9 @@ fn forward(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Rela
 
 /// Reaps a process that has ended; returns its exit status as a shell would.
 pub(crate) fn exit_status(pidfd: &OwnedFd) -> Result<u8> {
-    let status = waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED)
-        .context(|| "cannot wait for the container")?;
-    Ok(match status {
-        WaitStatus::Exited(_, code) => code as u8,
-        WaitStatus::Signaled(_, signal, _) => 128 + signal as u8,
-        _ => unreachable!("WEXITED was all we waited for"),
-    })
+    let reaped = sys::reap(Some(pidfd.as_fd())).context(|| "cannot wait for the container")?;
+    let ended = reaped.map(|(_, exit_status)| exit_status);
+    ended.ok_or_else(|| Error::new("the container has ended, and its exit status is gone"))
 }
 
 /// Carries bytes between the user's terminal and the container's.

@@ -388,6 +388,13 @@ pub fn loopback_up(socket: BorrowedFd) -> nix::Result<()> {
 }
 // ANCHOR_END: loopback-up
 
+/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: an anonymous session keyring, empty, in place of the one we have.
+pub fn new_session_keyring() -> nix::Result<()> {
+    let (join, anonymous) = (libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>());
+    // SAFETY: the kernel takes a null pointer for "no name".
+    done(unsafe { libc::syscall(libc::SYS_keyctl, join, anonymous) })
+}
+
 /// setgroups(2) from a slice; unlike nix's, it takes what the plan already holds.
 pub fn setgroups(groups: &[libc::gid_t]) -> nix::Result<()> {
     // SAFETY: the pointer is valid for the length given.
@@ -398,6 +405,13 @@ pub fn setgroups(groups: &[libc::gid_t]) -> nix::Result<()> {
 pub fn replace_stream(source: BorrowedFd, stream: RawFd) -> nix::Result<()> {
     // SAFETY: integers only; the callers replace 0, 1 and 2, which no OwnedFd owns.
     done(unsafe { libc::dup2(source.as_raw_fd(), stream) }.into())
+}
+
+/// fchown(2) of a standard stream.
+pub fn give_stream(stream: RawFd, owner: libc::uid_t) -> nix::Result<()> {
+    let no_group = libc::gid_t::MAX;
+    // SAFETY: integers only.
+    done(unsafe { libc::fchown(stream, owner, no_group) }.into())
 }
 
 /// Sends `bytes`, and a descriptor with them if one is given (unix(7), SCM_RIGHTS). nix's `sendmsg`
@@ -445,6 +459,42 @@ fn owned(result: i64) -> nix::Result<OwnedFd> {
 
 fn done(result: i64) -> nix::Result<()> {
     Errno::result(result).map(drop)
+}
+
+/// waitid(2): reaps a child, and returns its pid and its exit status as a shell would have it. This one, for whose
+/// end it waits; or any that has ended, `None` if none has. Unlike nix's, it knows real-time signals.
+pub fn reap(child: Option<BorrowedFd>) -> nix::Result<Option<(Pid, u8)>> {
+    // SAFETY: a siginfo_t is integers, for which zero means that nobody has ended.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+    let (kind, id, options) = match child {
+        Some(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd() as u32, libc::WEXITED),
+        None => (libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG),
+    };
+    // SAFETY: the kernel writes a siginfo_t, of a child, to where the pointer leads.
+    done(unsafe { libc::waitid(kind, id, &raw mut info, options) }.into())?;
+    // SAFETY: waitid filled the fields of a child, or left them zero.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status() as u8) };
+    let exited = info.si_code == libc::CLD_EXITED;
+    let exit_status = if exited { status } else { 128 + status };
+    Ok((pid != 0).then_some((Pid::from_raw(pid), exit_status)))
+}
+
+/// sigwait(3): takes the next signal, of all that are blocked, real-time signals too.
+pub fn next_signal() -> c_int {
+    // SAFETY: sigfillset initialises the set, sigwait writes one integer.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        let mut signal = 0;
+        libc::sigfillset(&raw mut all);
+        libc::sigwait(&raw const all, &raw mut signal);
+        signal
+    }
+}
+
+/// kill(2) with any signal.
+pub fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
+    // SAFETY: integers only.
+    done(unsafe { libc::kill(pid.as_raw(), signal) }.into())
 }
 
 /// sigaction(2): gives a signal its default action back.

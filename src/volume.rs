@@ -76,6 +76,13 @@ impl Volume {
         })
     }
 
+    /// Is its place in what is mounted over the root filesystem before it: a /tmp, a /dev, another volume?
+    pub fn is_on_another_mount(&self, volumes_before: &[Volume]) -> bool {
+        let volumes = volumes_before.iter().map(|other| &*other.destination);
+        let mut mounts = volumes.chain([Path::new("/tmp"), Path::new("/dev")]);
+        mounts.any(|mount| self.destination != mount && self.destination.starts_with(mount))
+    }
+
     /// Makes the mount point in the root filesystem if it is missing: a directory, or a file if the source
     /// is one. In a rehearsal nothing is made.
     ///

@@ -64,8 +64,12 @@ pub(super) fn prepare(
         .iter()
         .map(|text| Volume::parse(text, Path::new("/")))
         .collect::<Result<Vec<_>>>()?;
-    for volume in &volumes {
-        volume.prepare(root, trace)?;
+    for (number, volume) in volumes.iter().enumerate() {
+        if volume.is_on_another_mount(&volumes[..number]) {
+            volume.source_metadata()?; // the launch makes its mount point, there
+        } else {
+            volume.prepare(root, trace)?;
+        }
     }
     let account = user::look_up(config.user.as_deref(), root)?;
     if let Some(ids) = ids {

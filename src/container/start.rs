@@ -8,7 +8,7 @@ use crate::explain::Trace;
 use crate::idmap::IdMaps;
 use crate::launch::{self, Launched, Streams};
 use crate::name::Name;
-use crate::process::ProcessId;
+use crate::process::{ProcessId, boot_id};
 use crate::reconcile::claim;
 use crate::record::{NotInForce, Record, Run, Status, now};
 use crate::store::Store;
@@ -57,14 +57,19 @@ pub(crate) struct Start {
 
 impl Start {
     /// With our own streams, or a terminal if they are one.
-    fn in_foreground(strict: bool) -> Start {
-        Start {
+    fn in_foreground(strict: bool) -> Result<Start> {
+        supervise::leave_the_keyboard_to_the_shell()?;
+        Ok(Start {
             strict,
-            streams: supervise::terminal_size().map_or(Streams::Ours, Streams::Terminal),
+            streams: our_streams(),
             monitor: None,
             restarts: 0,
-        }
+        })
     }
+}
+
+fn our_streams() -> Streams {
+    supervise::terminal_size().map_or(Streams::Ours, Streams::Terminal)
 }
 
 /// Starts a container and returns once its program runs. Its parent is this process, which has to wait for
@@ -80,7 +85,7 @@ pub fn start<'a>(
     trace: &mut Trace,
 ) -> Result<Running<'a>> {
     let (claim, record) = claim(store, name)?;
-    start_claimed(store, record, claim, Start::in_foreground(strict), trace)
+    start_claimed(store, record, claim, Start::in_foreground(strict)?, trace)
 }
 
 /// Adds a record and starts the container: `run`.
@@ -90,7 +95,7 @@ pub fn start<'a>(
 pub fn run<'a>(store: &'a Store, record: Record, trace: &mut Trace) -> Result<Running<'a>> {
     let claim = new_claim(store, &record)?;
     create(store, &record)?;
-    start_claimed(store, record, claim, Start::in_foreground(false), trace)
+    start_claimed(store, record, claim, Start::in_foreground(false)?, trace)
 }
 
 /// Tells the trace what a start of this container would do, and does nothing.
@@ -101,7 +106,7 @@ pub fn rehearse(record: &Record, strict: bool, trace: &mut Trace) -> Result<()> 
     let id = record.id.clone().unwrap_or_else(|| new_id(&record.name));
     let hierarchies = cgroup::hierarchies().unwrap_or_default();
     let (cgroup, not_in_force) = Cgroup::create(&hierarchies, &id, &record.config.limits, trace);
-    let streams = Start::in_foreground(strict).streams;
+    let streams = our_streams();
     let rehearsed = check_limits(record, &not_in_force, strict)
         .and_then(|()| prepare(record, &cgroup, streams, IdMaps::for_us().as_ref(), trace))
         .and_then(|plan| launch::rehearse(&plan, trace));
@@ -155,6 +160,7 @@ pub(crate) fn start_claimed<'a>(
                 record.status = Status::Failed;
                 record.run = Some(Run {
                     error: Some(why),
+                    boot_id: boot_id().map(str::to_owned),
                     monitor,
                     restarts,
                     ..Run::default()
@@ -168,6 +174,7 @@ pub(crate) fn start_claimed<'a>(
             .map(|error| NotInForce::new(NotInForce::IDS, &error)),
     );
     let mut run = Run {
+        boot_id: boot_id().map(str::to_owned),
         process: ProcessId::of(launched.pid),
         started_at: Some(now()),
         not_in_force: not_in_force.clone(),

@@ -3,7 +3,7 @@
 //!
 //! A test compares the calls with what strace(1) sees (tests/suite/explain.rs).
 
-use super::step::{Exec, Mount, Pipes, Step, Terminal, User, Volume, WorkDir};
+use super::step::{Exec, Mount, MountPoint, Pipes, Step, Terminal, User, Volume, WorkDir};
 use crate::explain::{Explain, clone_flags};
 use nix::mount::MsFlags;
 use std::ffi::CStr;
@@ -26,6 +26,7 @@ impl Explain for Step {
             }
             Step::NewCgroupNamespace => vec!["unshare(CLONE_NEWCGROUP)".into()],
             Step::NewSession => vec!["setsid()".into()],
+            Step::NewKeyring => vec!["keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)".into()],
             Step::Umask(mode) => vec![format!("umask({:03o})", mode.bits())],
             Step::PrivateMounts => {
                 vec![r#"mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)"#.into()]
@@ -43,6 +44,7 @@ impl Explain for Step {
             ],
             Step::Link(path, target) => vec![format!("symlinkat({target:?}, AT_FDCWD, {path:?})")],
             Step::BindSys => bind_sys(),
+            Step::MountPoint(place) => new_mount_point(place),
             Step::Volume(volume) => new_volume(volume),
             Step::ReadOnlyMount(path) => vec![set_read_only(path, "0")],
             Step::ReadOnlyPath(path) => vec![bind(path, path), set_read_only(path, "0")],
@@ -52,6 +54,10 @@ impl Explain for Step {
                     r#"mount("tmpfs", {path:?}, "tmpfs", MS_RDONLY, "nr_inodes=1,nr_blocks=1")"#
                 ),
             ],
+            Step::GiveStreams(given) => {
+                let give = |stream: &i32| format!("fchown({stream}, {}, -1)", given.owner);
+                given.streams.iter().map(give).collect()
+            }
             Step::Streams(pipes) => connect(pipes),
             Step::Terminal(terminal) => new_terminal(terminal),
             Step::PivotRoot => vec![r#"pivot_root(".", ".")"#.into()],
@@ -94,8 +100,10 @@ impl Explain for Step {
             Step::JoinCgroups(_) => "from here on its limits hold; \"0\" is whoever writes",
             Step::JoinNamespaces(_) => "it sees what the container sees",
             Step::Streams(_) => "its input and output are pipes, not minirun's own",
+            Step::GiveStreams(_) => "pipes, which may now be opened as /dev/stdout",
             Step::NewCgroupNamespace => "its cgroup becomes the top of what it sees",
             Step::NewSession => "away from the host's terminal and its signals",
+            Step::NewKeyring => "the keys of who runs minirun stay with him",
             Step::Umask(_) => "which rights new files do not get",
             Step::PrivateMounts => "no mount made from here on reaches the host",
             Step::BindRoot(_) => "pivot_root demands a mount point: so it is one now",
@@ -106,6 +114,7 @@ impl Explain for Step {
             Step::BindDevice(..) => "no devices are made in a user namespace: the host's",
             Step::Link(..) => "a name that programs expect in /dev",
             Step::BindSys => "a user namespace may not mount the network's sysfs",
+            Step::MountPoint(_) => "a mount needs a place, also on another mount",
             Step::Volume(_) => "a directory or file of the host, seen inside",
             Step::ReadOnlyMount(_) => "all that belongs in it is there",
             Step::ReadOnlyPath(_) => "the host's settings can be read but not changed",
@@ -142,6 +151,7 @@ impl Explain for Step {
             | Step::MakeDir(_)
             | Step::Device(..)
             | Step::Link(..)
+            | Step::MountPoint(_)
             | Step::Volume(_)
             | Step::ReadOnlyMount(_)
             | Step::ReadOnlyPath(_)
@@ -151,7 +161,12 @@ impl Explain for Step {
             | Step::ReadOnlyRoot
             | Step::WorkDir(_) => 3,
             Step::JoinCgroups(_) | Step::NewCgroupNamespace => 4,
-            Step::DieWithParent | Step::Streams(_) | Step::Terminal(_) | Step::NoNewPrivileges => 5,
+            Step::DieWithParent
+            | Step::NewKeyring
+            | Step::GiveStreams(_)
+            | Step::Streams(_)
+            | Step::Terminal(_)
+            | Step::NoNewPrivileges => 5,
             Step::AwaitIdMaps | Step::BindDevice(..) | Step::BindSys | Step::User(_) => 6,
         }
     }
@@ -199,6 +214,27 @@ fn bind(source: &CStr, target: &CStr) -> String {
 
 fn set_read_only(path: &CStr, flags: &str) -> String {
     format!("mount_setattr(AT_FDCWD, {path:?}, {flags}, {{attr_set=MOUNT_ATTR_RDONLY}})")
+}
+
+fn new_mount_point(place: &MountPoint) -> Vec<String> {
+    let opened = |path: &CStr| {
+        format!(
+            "openat2(AT_FDCWD, {path:?}, {{O_RDONLY|O_CLOEXEC|O_DIRECTORY|O_PATH, RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}}) = N"
+        )
+    };
+    let mut calls = Vec::new();
+    let mut dir = "AT_FDCWD";
+    let parts = place.paths.iter().zip(&place.parts);
+    for (number, (path, part)) in (1..).zip(parts) {
+        let last = number == place.parts.len();
+        calls.push(match last && !place.directory {
+            true => format!("mknodat({dir}, {part:?}, S_IFREG|0644)"),
+            false => format!("mkdirat({dir}, {part:?}, 0755)"),
+        });
+        calls.extend((!last).then(|| opened(path)));
+        dir = "N";
+    }
+    calls
 }
 
 fn new_volume(volume: &Volume) -> Vec<String> {

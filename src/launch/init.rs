@@ -10,8 +10,7 @@ use super::line::Line;
 use crate::sys::{self, CommandLine};
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 // ANCHOR: split
@@ -53,18 +52,18 @@ fn lead_the_terminal(line: &Line) -> nix::Result<()> {
 // ANCHOR: look-after
 /// The init's whole life: returns the program's exit status as a shell would have it.
 fn look_after(program: Pid) -> u8 {
-    let all = SigSet::all();
     loop {
         // A signal that has come is forwarded, or says that a child has ended.
-        match all.wait() {
-            Ok(Signal::SIGCHLD) => {
+        match sys::next_signal() {
+            libc::SIGCHLD => {
                 if let Some(exit_status) = reap(program) {
                     return exit_status;
                 }
             }
-            // It may have ended: then SIGCHLD comes next. Its terminal's affairs are the kernel's.
-            Ok(Signal::SIGTTIN | Signal::SIGTTOU | Signal::SIGTSTP) | Err(_) => {}
-            Ok(signal) => drop(kill(program, signal)),
+            // Its terminal's affairs are the kernel's.
+            libc::SIGTTIN | libc::SIGTTOU | libc::SIGTSTP => {}
+            // It may have ended: then SIGCHLD comes next.
+            signal => drop(sys::kill(program, signal)),
         }
     }
 }
@@ -72,15 +71,12 @@ fn look_after(program: Pid) -> u8 {
 /// Waits for all that have ended; returns the program's exit status if it is among them. What else runs in
 /// the container ends with us.
 fn reap(program: Pid) -> Option<u8> {
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == program => return Some(code as u8),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == program => {
-                return Some(128 + signal as u8);
-            }
-            Ok(WaitStatus::StillAlive) | Err(_) => return None,
-            Ok(_) => {} // an orphan
+    while let Ok(Some((pid, exit_status))) = sys::reap(None) {
+        if pid == program {
+            return Some(exit_status);
         }
+        // Else it was an orphan.
     }
+    None
 }
 // ANCHOR_END: look-after

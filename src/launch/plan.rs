@@ -2,7 +2,7 @@
 //! Lesson: 5, the runtime.
 
 use super::missing::Tree;
-use super::step::{Exec, Joined, Mount, Pipes, Step, Terminal, User, WorkDir};
+use super::step::{Exec, Given, Joined, Mount, MountPoint, Pipes, Step, Terminal, User, WorkDir};
 use crate::cgroup::{Door, Join, View};
 use crate::idmap::IdMaps;
 use crate::namespace::{Namespaces, Others};
@@ -13,7 +13,7 @@ use crate::{Context, Error, Result};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
@@ -137,6 +137,7 @@ pub fn plan(spec: Spec) -> Result<Plan> {
     // Only now, so that the cgroup just joined is the root of what it sees.
     steps.push(Step::NewCgroupNamespace);
     steps.push(Step::NewSession);
+    steps.push(Step::NewKeyring);
     // ANCHOR_END: who-and-where
 
     // What it sees.
@@ -159,9 +160,12 @@ pub fn plan(spec: Spec) -> Result<Plan> {
         steps.push(mount(c"sysfs", "sys", flags, "")?);
     }
     add_cgroup_view(&mut steps, &spec.cgroup_view, hosts_sys)?;
-    for volume in spec.volumes {
+    for (number, volume) in spec.volumes.iter().enumerate() {
         let destination = volume.destination.strip_prefix("/");
         let destination = destination.unwrap_or(&volume.destination);
+        if volume.is_on_another_mount(&spec.volumes[..number]) {
+            steps.push(mount_point(destination, volume.source.is_dir())?);
+        }
         steps.push(Step::Volume(super::step::Volume {
             source: c_string(volume.source.as_os_str().as_bytes())?,
             destination: c_string(destination.as_os_str().as_bytes())?,
@@ -260,6 +264,7 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
         flags: spec.others.to_join(),
     }));
     steps.push(Step::NewSession);
+    steps.push(Step::NewKeyring);
     // ANCHOR_END: join
     add_streams(&mut steps, spec.streams, spec.account);
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
@@ -289,10 +294,24 @@ fn is_pipe(fd: &OwnedFd) -> bool {
     fstat(fd).is_ok_and(|meta| is_fifo(meta.st_mode))
 }
 
+/// Is a stream of ours a pipe, and not a FIFO, whose owner would be seen by others?
+fn is_unnamed_pipe(stream: RawFd) -> bool {
+    let target = std::fs::read_link(format!("/proc/self/fd/{stream}"));
+    target.is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"pipe:["))
+}
+
 fn add_streams(steps: &mut Vec<Step>, streams: Streams, account: &Account) {
     let owner = account.user.uid;
     match streams {
-        Streams::Ours => {}
+        Streams::Ours => {
+            let pipes: Vec<_> = (0..3).filter(|stream| is_unnamed_pipe(*stream)).collect();
+            if owner != 0 && !pipes.is_empty() {
+                steps.push(Step::GiveStreams(Given {
+                    streams: pipes,
+                    owner,
+                }));
+            }
+        }
         Streams::Terminal(size) => steps.push(Step::Terminal(Terminal { size, owner })),
         Streams::Piped(streams) => {
             let to_give_away = [0, 1, 2].map(|number| owner != 0 && is_pipe(&streams[number]));
@@ -440,6 +459,19 @@ fn mount(
         target: c_string(target)?,
         flags,
         options: c_string(options)?,
+    }))
+}
+
+fn mount_point(path: &Path, directory: bool) -> Result<Step> {
+    let mut above: Vec<&Path> = path.ancestors().collect();
+    above.pop(); // the empty path
+    let paths = above.iter().rev();
+    let paths = paths.map(|path| c_string(path.as_os_str().as_bytes()));
+    let parts = path.iter().map(|part| c_string(part.as_bytes()));
+    Ok(Step::MountPoint(MountPoint {
+        paths: paths.collect::<Result<_>>()?,
+        parts: parts.collect::<Result<_>>()?,
+        directory,
     }))
 }
 

@@ -32,6 +32,9 @@ pub enum Step {
     NewCgroupNamespace,
     /// setsid(2): away from the host's terminal.
     NewSession,
+    /// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: the keys of whoever runs minirun, for example of his encrypted
+    /// directories or of Kerberos, are not the container's.
+    NewKeyring,
     /// umask(2).
     Umask(Mode),
     /// mount(2) `MS_REC|MS_PRIVATE` on `/`: no mount made from here on reaches the host.
@@ -52,6 +55,8 @@ pub enum Step {
     Link(&'static CStr, &'static CStr),
     /// The host's `/sys`, read-only: a user namespace may not mount a sysfs that shows the host's network.
     BindSys,
+    /// mkdirat(2) or mknodat(2): a place for a volume in what is mounted already, as in `/tmp`.
+    MountPoint(MountPoint),
     /// open_tree(2), mount_setattr(2), move_mount(2): a directory or file of the host.
     Volume(Volume),
     /// mount_setattr(2) `MOUNT_ATTR_RDONLY` on a mount of the container's, which was written to until now.
@@ -62,6 +67,8 @@ pub enum Step {
     MaskedPath(&'static CStr),
     /// A pseudoterminal of the container's own as controlling terminal; its master goes to the parent.
     Terminal(Terminal),
+    /// fchown(2): those of minirun's standard streams that are pipes, so that the program may open /dev/stdout.
+    GiveStreams(Given),
     /// dup2(2): the standard streams are pipes to the container's monitor.
     Streams(Pipes),
     /// pivot_root(2): the new root becomes `/`, with the old one mounted on top of it.
@@ -104,6 +111,16 @@ pub struct Mount {
     pub options: CString,
 }
 
+/// Where a volume is to be mounted.
+pub struct MountPoint {
+    /// The path, relative to the new root, as long as the first part, the first two…
+    pub paths: Vec<CString>,
+    /// Its parts.
+    pub parts: Vec<CString>,
+    /// Or an empty file.
+    pub directory: bool,
+}
+
 /// A bind mount.
 pub struct Volume {
     pub source: CString,
@@ -115,6 +132,12 @@ pub struct Volume {
 pub struct Terminal {
     pub size: libc::winsize,
     /// Who may open it by name.
+    pub owner: libc::uid_t,
+}
+
+pub struct Given {
+    /// Their numbers.
+    pub streams: Vec<RawFd>,
     pub owner: libc::uid_t,
 }
 
@@ -170,6 +193,7 @@ impl Step {
             Step::NewCgroupNamespace => line.call(|| unshare(CloneFlags::CLONE_NEWCGROUP)),
             // ANCHOR_END: setns-and-unshare
             Step::NewSession => line.call(setsid).map(drop),
+            Step::NewKeyring => new_keyring(line),
             Step::Umask(mode) => line.call(|| Ok(umask(*mode))).map(drop),
             Step::PrivateMounts => change_mount(line, c"/", MsFlags::MS_REC | MsFlags::MS_PRIVATE),
             Step::BindRoot(root) => bind(line, root, root),
@@ -191,11 +215,13 @@ impl Step {
             }
             Step::Link(path, target) => line.call(|| symlinkat(*target, AT_FDCWD, *path)),
             Step::BindSys => bind_sys(line),
+            Step::MountPoint(place) => place.run(line),
             Step::Volume(volume) => volume.run(line),
             Step::ReadOnlyMount(path) => set_read_only(line, path, 0),
             Step::ReadOnlyPath(path) => if_it_exists(read_only(line, path)),
             Step::MaskedPath(path) => if_it_exists(mask(line, path)),
             Step::Terminal(terminal) => terminal.run(line),
+            Step::GiveStreams(given) => given.run(line),
             Step::Streams(pipes) => pipes.run(line),
             // ANCHOR: pivot-steps
             Step::PivotRoot => line.call(|| pivot_root(c".", c".")),
@@ -237,6 +263,14 @@ fn join_cgroups(line: &Line, tasks: &[Door]) -> nix::Result<()> {
     Ok(())
 }
 
+/// A kernel may have no keys, and a sandbox around us may forbid them: then to the container as well.
+fn new_keyring(line: &Line) -> nix::Result<()> {
+    match line.call(sys::new_session_keyring) {
+        Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        result => result,
+    }
+}
+
 // ANCHOR: mount-calls
 /// A change of propagation or attributes: no source, no type, no options.
 fn change_mount(line: &Line, path: &CStr, flags: MsFlags) -> nix::Result<()> {
@@ -266,6 +300,37 @@ impl Mount {
     }
 }
 
+impl MountPoint {
+    /// Part by part, where they are missing. Symlinks on the way are followed as those of a volume are.
+    fn run(&self, line: &Line) -> nix::Result<()> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let mut above = None;
+        for (path, part) in self.paths.iter().zip(&self.parts) {
+            let last = path == self.paths.last().unwrap_or(path);
+            let dir = above.as_ref().map_or(AT_FDCWD, OwnedFd::as_fd);
+            let made = line.call(|| match last && !self.directory {
+                true => {
+                    let mode = Mode::from_bits_truncate(0o644);
+                    mknodat(dir, part.as_c_str(), SFlag::S_IFREG, mode, 0)
+                }
+                false => mkdirat(dir, part.as_c_str(), Mode::from_bits_truncate(0o755)),
+            });
+            match made {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+            if !last {
+                let open = || sys::openat2(libc::AT_FDCWD, path, flags, IN_ROOT);
+                above = Some(line.call(open)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a place is looked up that somebody else chose.
+const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+
 // ANCHOR: volume-run
 impl Volume {
     /// The tree is made read-only before it is attached, so that it is never seen writable. Symlinks in
@@ -277,9 +342,8 @@ impl Volume {
             let add = libc::MOUNT_ATTR_RDONLY;
             line.call(|| sys::mount_setattr(tree.as_raw_fd(), c"", flags, add))?;
         }
-        let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
         let destination = self.destination.as_c_str();
-        let open = || sys::openat2(libc::AT_FDCWD, destination, libc::O_PATH, resolve);
+        let open = || sys::openat2(libc::AT_FDCWD, destination, libc::O_PATH, IN_ROOT);
         let target = line.call(open)?;
         line.call(|| sys::move_mount(tree.as_fd(), target.as_fd()))
     }
@@ -356,6 +420,18 @@ impl Terminal {
     }
 }
 // ANCHOR_END: terminal
+
+impl Given {
+    fn run(&self, line: &Line) -> nix::Result<()> {
+        for stream in &self.streams {
+            match line.call(|| sys::give_stream(*stream, self.owner)) {
+                Err(Errno::EPERM) => {} // it is of a user whom our user namespace does not know
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Pipes {
     fn run(&self, line: &Line) -> nix::Result<()> {

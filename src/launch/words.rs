@@ -15,6 +15,7 @@ impl fmt::Display for Step {
             Step::JoinNamespaces(_) => write!(f, "join the container's namespaces"),
             Step::NewCgroupNamespace => write!(f, "make a cgroup namespace"),
             Step::NewSession => write!(f, "make a session"),
+            Step::NewKeyring => write!(f, "make a session keyring"),
             Step::Umask(_) => write!(f, "set the umask"),
             Step::PrivateMounts => write!(f, "make the mounts private"),
             Step::BindRoot(root) => write!(f, "bind the root filesystem {}", path(root)),
@@ -26,6 +27,10 @@ impl fmt::Display for Step {
             }
             Step::Link(link, _) => write!(f, "make the link /{}", path(link)),
             Step::BindSys => write!(f, "bind the host's /sys"),
+            Step::MountPoint(place) => {
+                let whole = place.paths.last().map(|whole| path(whole));
+                write!(f, "make the mount point /{}", whole.unwrap_or_default())
+            }
             Step::Volume(Volume {
                 source,
                 destination,
@@ -38,6 +43,7 @@ impl fmt::Display for Step {
             }
             Step::MaskedPath(p) => write!(f, "mask /{}", path(p)),
             Step::Terminal(_) => write!(f, "make a terminal"),
+            Step::GiveStreams(_) => write!(f, "give the standard streams to the user"),
             Step::Streams(_) => write!(f, "connect the standard streams"),
             Step::PivotRoot => write!(f, "make the root filesystem /"),
             Step::DetachOldRoot => write!(f, "unmount the host's root"),

@@ -167,6 +167,7 @@ fn its_exit_status_is_minirun_s() -> Outcome {
     };
     assert_eq!(status(&["sh", "-c", "exit 42"]), 42);
     assert_eq!(status(&["sh", "-c", "kill -9 $$"]), 137);
+    assert_eq!(status(&["sh", "-c", "kill -40 $$"]), 168); // a real-time signal, signal(7)
     assert_eq!(status(&["no-such-program"]), 127);
     let said = sleeper.home.said(&["exec", "it", "no-such-program"]);
     assert!(

@@ -443,6 +443,8 @@ fn strace_sees_the_mount_points_being_made() -> Outcome {
         "/usr:/deep/usr",
         "--volume",
         &file,
+        "--volume",
+        "/etc/passwd:/tmp/deep/passwd",
     ];
     let args = [&args[..], &["--", "/deep/down/minirun", "--version"]].concat();
     let watched = Watched::run(home, By::Root, bare_root(&root), &args)?;

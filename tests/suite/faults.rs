@@ -14,12 +14,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 tests![
     killed_at_any_moment_nothing_is_lost,
     a_reboot_is_noticed,
+    a_record_without_a_boot_is_read_as_it_was,
+    who_waits_no_more_to_start_it_again_does_not_say_so,
     a_full_disk_stops_the_log_and_not_the_container,
     a_full_disk_delays_the_record_of_the_end,
 ];
@@ -413,16 +415,26 @@ fn a_reboot_is_noticed() -> Outcome {
     let mut ended = Command::new("true").spawn().unwrap();
     let dead = i64::from(ended.id());
     ended.wait().unwrap();
-    // Somebody else has the pid now: we, and we started at another time.
-    let others = i64::from(std::process::id());
-    for (name, pid) in [("dead", dead), ("others", others)] {
+    // By chance, somebody has both the pid and the start time.
+    let mut other = Command::new("sleep");
+    let mut other = other.arg("60").stdout(Stdio::null()).spawn().unwrap();
+    let others = Pid::from_raw(other.id() as i32);
+    let start_time = stat(others, 22);
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    for (name, pid, start_time, its_boot) in [
+        ("dead", dead, 77, boot.trim()),
+        ("others", others.as_raw().into(), 77, boot.trim()),
+        ("chance", others.as_raw().into(), start_time, ANOTHER_BOOT),
+    ] {
         home.detached(name, &["--restart", "always"], "echo a life; read a");
+        assert_eq!(home.record(name)["run"]["boot_id"], boot.trim());
         home.succeeds(&["stop", "--time", "0", name]);
         let mut record = home.record(name);
-        let process = json!({"pid": pid, "start_time": 77});
+        let process = json!({"pid": pid, "start_time": start_time});
         record["status"] = json!("running");
         record["run"]["process"] = process.clone();
         record["run"]["monitor"] = process;
+        record["run"]["boot_id"] = json!(its_boot);
         let run = record["run"].as_object_mut().unwrap();
         run.remove("exit_code");
         run.remove("finished_at");
@@ -438,13 +450,23 @@ fn a_reboot_is_noticed() -> Outcome {
             list.contains("stopped") && !list.contains("running"),
             "{list}"
         );
+        let (shown, why) = match name {
+            "chance" => ("stopped (reboot)", "the host was booted again"),
+            _ => ("stopped  ", "whoever waited for it was killed"),
+        };
+        assert!(list.contains(shown), "{list}");
+        let info = home.succeeds(&["info", name]);
+        assert!(info.contains(&format!("unknown: {why}")), "{info}");
+        assert_eq!(!info.contains("finished"), name == "chance", "{info}");
         let record = home.record(name);
         assert_eq!(record["status"], "stopped");
         assert!(record["run"]["process"].is_null() && record["run"]["exit_code"].is_null());
         assert_eq!(home.claims(), [""; 0]);
         let said = home.said(&["wait", name]);
         assert!(
-            said.starts_with("error: nobody knows the exit status") && said.ends_with("[125]\n"),
+            said.starts_with("error: nobody knows the exit status")
+                && said.contains(why)
+                && said.ends_with("[125]\n"),
             "{said}"
         );
         let said = home.said(&["attach", name]);
@@ -454,8 +476,52 @@ fn a_reboot_is_noticed() -> Outcome {
             let lines = home.succeeds(&["logs", name]).lines().count();
             (lines >= 2).then_some(())
         });
+        assert_eq!(home.record(name)["run"]["boot_id"], boot.trim());
         home.succeeds(&["delete", "-f", name]);
+        assert!(other.try_wait().unwrap().is_none(), "it was another's");
     }
+    other.kill().unwrap();
+    other.wait().unwrap();
+    Ok(())
+}
+
+/// The boot before this one.
+const ANOTHER_BOOT: &str = "5e0c2a1b-7d36-4b8e-9f01-23456789abcd";
+
+/// An older minirun did not write the boot down: then pid and start time have to do.
+fn a_record_without_a_boot_is_read_as_it_was() -> Outcome {
+    let home = Home::new()?;
+    home.detached("old", &[], "sleep 600");
+    let mut record = home.record("old");
+    record["run"].as_object_mut().unwrap().remove("boot_id");
+    fs::write(home.file("old"), record.to_string()).unwrap();
+    assert_eq!(home.record("old")["status"], "running");
+    assert_eq!(home.succeeds(&["stop", "-t", "0", "old"]), "stopped old\n");
+    home.succeeds(&["delete", "old"]);
+    Ok(())
+}
+
+/// Killed, or booted again, while its monitor waited to start it again: nobody will.
+fn who_waits_no_more_to_start_it_again_does_not_say_so() -> Outcome {
+    let home = Home::new()?;
+    home.detached("web", &["--restart", "on-failure"], "exit 3");
+    let monitor = eventually("the monitor waits a while", || {
+        let run = &home.record("web")["run"];
+        let long = run["restarts"]
+            .as_u64()
+            .is_some_and(|restarts| restarts >= 3);
+        let pid = run["monitor"]["pid"].as_i64()? as i32;
+        (long && run["restarting"] == true).then_some(Pid::from_raw(pid))
+    });
+    kill(monitor, Signal::SIGKILL).unwrap();
+    eventually("the monitor is dead", || {
+        reap_orphans(&[MONITOR]);
+        state(monitor).is_none().then_some(())
+    });
+    let list = home.succeeds(&["list"]);
+    assert!(list.contains("stopped (3)"), "{list}");
+    assert!(home.record("web")["run"]["restarting"].is_null());
+    home.succeeds(&["delete", "web"]);
     Ok(())
 }
 

@@ -67,11 +67,18 @@ fn signals_reach_the_command() -> Outcome {
     Ok(())
 }
 
+/// The init passes real-time signals on too.
+const SIGNALLED: &str =
+    "trap 'exit 4' 40; kill -40 1; i=0; while [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done";
+
 fn the_exit_status_is_the_commands() -> Outcome {
     let home = Home::new()?;
     for (script, status) in [
         ("exit 42", 42),
         ("kill -9 $$", 137),
+        ("kill -40 $$", 168), // a real-time signal, signal(7)
+        ("sh -c 'kill -40 $$'; sleep 0.1; exit 3", 3),
+        (SIGNALLED, 4),
         ("sleep 9 & exit 0", 0),
     ] {
         assert_eq!(

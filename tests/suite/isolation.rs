@@ -32,6 +32,7 @@ for_both![
     files_of_the_host_are_out_of_reach,
     its_root_is_the_root_filesystem_and_nothing_above,
     no_descriptor_of_the_host_is_open_inside,
+    the_keys_of_who_runs_minirun_stay_with_him,
     the_kernels_settings_can_be_read_but_not_written,
     what_tells_too_much_about_the_host_is_masked,
     the_hosts_cgroups_have_no_names_inside,
@@ -40,6 +41,7 @@ for_both![
     volumes_are_shared_with_the_host,
     read_only_volumes_cannot_be_written_to,
     a_volume_can_be_a_file,
+    volumes_can_be_mounted_in_other_mounts,
     a_volume_is_not_mounted_through_a_symlink_that_leads_out,
     the_environment_is_the_containers_own,
     the_working_directory_is_made,
@@ -52,14 +54,16 @@ for_both![
 
 mod once {
     use super::{
-        a_user_that_is_not_mapped_is_refused, no_mount_of_a_container_reaches_the_host,
-        read_only_holds_for_the_mounts_below_a_volume, the_user_is_looked_up_inside,
+        a_user_that_is_not_mapped_is_refused, its_user_may_open_the_streams_by_name,
+        no_mount_of_a_container_reaches_the_host, read_only_holds_for_the_mounts_below_a_volume,
+        the_user_is_looked_up_inside,
     };
     crate::tests![
         no_mount_of_a_container_reaches_the_host,
         read_only_holds_for_the_mounts_below_a_volume,
         the_user_is_looked_up_inside,
         a_user_that_is_not_mapped_is_refused,
+        its_user_may_open_the_streams_by_name,
     ];
 }
 
@@ -235,6 +239,46 @@ fn no_descriptor_of_the_host_is_open_inside(home: &Home) -> Outcome {
     };
     let more: Vec<_> = open.filter(more).collect();
     assert_eq!(more, [], "{output}");
+    Ok(())
+}
+
+/// In a session keyring of the caller's there is a key that only who possesses it can see, keyrings(7).
+fn the_keys_of_who_runs_minirun_stay_with_him(home: &Home) -> Outcome {
+    need(
+        Path::new("/proc/keys").exists(),
+        "this kernel has no keys: CONFIG_KEYS",
+    )?;
+    need_program("perl")?;
+    // keyctl(2): KEYCTL_JOIN_SESSION_KEYRING; a key for KEY_SPEC_SESSION_KEYRING; KEYCTL_SETPERM.
+    const WITH_A_KEY: &str = r#"my ($keyctl, $add_key, $name, @program) = @ARGV; my ($session, $type, $text) = ("mine", "user", "x");
+        syscall($keyctl + 0, 1, $session) > 0 or die "no session: $!";
+        my $key = syscall($add_key + 0, $type, $name, $text, 6, -3); $key > 0 or die "no key: $!";
+        syscall($keyctl + 0, 5, $key, 0x3f000000) == 0 or die "no permissions: $!";
+        exec @program"#;
+    let secret = format!("secret-{}", std::process::id());
+    let with_a_key = |args: &[&str]| {
+        let numbers = [libc::SYS_keyctl, libc::SYS_add_key].map(|number| number.to_string());
+        let mut perl = home.command("perl");
+        perl.args(["-e", WITH_A_KEY]).args(numbers).arg(&secret);
+        succeeded(perl.args(args).output().unwrap())
+    };
+    assert!(with_a_key(&["cat", "/proc/keys"]).contains(&secret));
+    let (minirun, root) = (program("minirun"), home.rootfs());
+    let (minirun, root) = (minirun.to_str().unwrap(), root.to_str().unwrap());
+    let volume = ["--volume", "/proc/keys:/keys", "--rootfs", root];
+    let run = [
+        &[minirun, "run", "--rm"],
+        &volume[..],
+        &["--", "cat", "/keys"],
+    ]
+    .concat();
+    assert!(!with_a_key(&run).contains(&secret));
+
+    let started = [&["run", "-dq"], &volume[..], &["web", "--", "sleep", "60"]].concat();
+    assert!(home.minirun(&started).status().unwrap().success());
+    assert!(!with_a_key(&[minirun, "exec", "web", "cat", "/keys"]).contains(&secret));
+    let deleted = home.minirun(&["delete", "-f", "web"]).output().unwrap();
+    assert!(deleted.status.success());
     Ok(())
 }
 
@@ -437,6 +481,56 @@ fn a_volume_can_be_a_file(home: &Home) -> Outcome {
     Ok(())
 }
 
+fn volumes_can_be_mounted_in_other_mounts(home: &Home) -> Outcome {
+    let (outer, inner) = (home.dir("outer"), home.dir("inner"));
+    let write = format!("echo deep >{}/x", inner.display());
+    let written = home.command("sh").args(["-c", &write]).status();
+    assert!(written.unwrap().success());
+    let (dir, file) = (inner.display(), inner.join("x"));
+    let file = file.display();
+    let volumes = [
+        format!("{}:/v", outer.display()),
+        format!("{dir}:/v/made/here"),
+        format!("{dir}:/tmp/a/b"),
+        format!("{file}:/tmp/a/file"),
+        format!("{dir}:/dev/dir"),
+        format!("{file}:/dev/file"),
+        "/dev/null:/dev/shm/null".to_owned(),
+    ];
+    let options: Vec<&str> = volumes.iter().flat_map(|v| ["--volume", v]).collect();
+    let script = "cat /v/made/here/x /tmp/a/b/x /tmp/a/file /dev/dir/x /dev/file
+        echo lost >/dev/shm/null; cat /dev/shm/null";
+    assert_eq!(home.inside(&options, script), "deep\n".repeat(5));
+    assert!(outer.join("made/here").is_dir());
+    for unneeded in ["tmp/a", "dev/dir", "v/made"] {
+        assert!(!home.rootfs().join(unneeded).exists(), "{unneeded}");
+    }
+
+    let nested = [
+        format!("{dir}:/v:ro"),
+        format!("{}:/v/new", outer.display()),
+    ];
+    let [first, second] = &nested;
+    let output = home.run(&["-v", first, "-v", second], &["true"]);
+    let (_, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("mount that one writable"), "{stderr}");
+    // Not through a symlink that leads out, either.
+    let outside = home.dir("outside");
+    let link = format!("ln -s {} {}/out", outside.display(), inner.display());
+    let linked = home.command("sh").args(["-c", &link]).status();
+    assert!(linked.unwrap().success());
+    let nested = [
+        format!("{dir}:/v"),
+        format!("{}:/v/out/new", outer.display()),
+    ];
+    let [first, second] = &nested;
+    let output = home.run(&["-v", first, "-v", second], &["true"]);
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
+    Ok(())
+}
+
 fn read_only_holds_for_the_mounts_below_a_volume() -> Outcome {
     need_root()?;
     need_program("unshare")?;
@@ -529,6 +623,35 @@ fn the_user_is_looked_up_inside() -> Outcome {
             .1
             .contains(r#"no user "stranger" in the container's /etc/passwd"#)
     );
+    Ok(())
+}
+
+/// As a web server does that logs to /dev/stdout: the pipe that it leads to is the caller's.
+fn its_user_may_open_the_streams_by_name() -> Outcome {
+    need_root()?;
+    let home = Home::new()?;
+    let script = "echo out >/dev/stdout; echo err >/dev/stderr";
+    let user = ["--user", "1000:1000"];
+    let output = home.run(&user, &["sh", "-c", script]);
+    assert_eq!(texts(&output), ("out\n".into(), "err\n".into()));
+    let mut start = home.minirun(&["run", "-dq", "web", "--rootfs"]);
+    let start = start.arg(home.rootfs()).args(["--", "sleep", "60"]);
+    assert!(start.status().unwrap().success());
+    let exec = ["exec", "--user", "1000:1000", "web", "sh", "-c", script];
+    let output = home.minirun(&exec).output().unwrap();
+    assert_eq!(texts(&output), ("out\n".into(), "err\n".into()));
+    // A FIFO has a name on the host: its owner stays.
+    let fifo = pipe(&home.dir("v"), "fifo");
+    let both = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .unwrap();
+    let mut exec = home.minirun(&["exec", "--user", "1000:1000", "web", "true"]);
+    assert!(exec.stdout(both).status().unwrap().success());
+    assert_eq!(fifo.metadata().unwrap().uid(), 0);
+    let deleted = home.minirun(&["delete", "-f", "web"]).output().unwrap();
+    assert!(deleted.status.success());
     Ok(())
 }
 

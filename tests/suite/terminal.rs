@@ -29,6 +29,7 @@ tests![
     much_output_arrives_whole,
     without_a_terminal_on_both_sides_there_is_none_inside,
     a_terminal_of_another_session_is_one_too,
+    in_the_background_what_is_typed_is_the_shells,
 ];
 
 /// A terminal with minirun on it.
@@ -385,5 +386,32 @@ fn a_terminal_of_another_session_is_one_too() -> Outcome {
     let mut screen = Screen::of(&home, &in_session);
     screen.expect("/dev/pts/0");
     assert!(screen.end().success());
+    Ok(())
+}
+
+/// A container is in another session: the kernel would let it take what is typed, where it stops a job of the shell's.
+fn in_the_background_what_is_typed_is_the_shells() -> Outcome {
+    let home = Home::new()?;
+    home.detached("it", &[], "sleep 600");
+    let run = home.once(&["sh", "-c", "echo up; cat; echo ended"]);
+    let exec = home.minirun(&["exec", "-i", "it", "sh", "-c", "echo up; cat; echo ended"]);
+    for minirun in [run, exec] {
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            r#"set -m; "$@" & wait; read line; echo "the shell has $line""#,
+        ]);
+        shell
+            .arg("sh")
+            .arg(minirun.get_program())
+            .args(minirun.get_args());
+        let mut screen = Screen::of(&home, &shell);
+        screen.expect("up");
+        screen.type_in("mine\r");
+        screen.expect("ended");
+        screen.expect("the shell has mine");
+        assert!(screen.end().success());
+    }
+    home.succeeds(&["delete", "-f", "it"]);
     Ok(())
 }

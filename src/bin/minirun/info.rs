@@ -68,11 +68,8 @@ fn lines(record: &Record, store: &Store) -> Vec<(&'static str, String)> {
     if let Some(run) = &record.run {
         add("started", run.started_at.clone());
         add("finished", run.finished_at.clone());
-        let ended = run.finished_at.is_some() && run.exit_code.is_none();
-        add(
-            "exit status",
-            ended.then(|| "unknown: whoever waited for it was killed".into()),
-        );
+        let lost = run.lost.map(|why| format!("unknown: {why}"));
+        add("exit status", lost);
         let killed = format!("{} processes killed at the memory limit", run.oom_kills);
         add("memory", (run.oom_kills > 0).then_some(killed));
         add("error", run.error.clone());

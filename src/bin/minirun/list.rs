@@ -2,7 +2,7 @@
 
 use super::table::table;
 use clap::ValueEnum;
-use minirun::record::Record;
+use minirun::record::{Lost, Record};
 use minirun::store::Store;
 use minirun::units::format_size;
 use minirun::{Error, Result};
@@ -70,6 +70,7 @@ pub fn status(record: &Record) -> String {
         (None, Some(process)) if process.is_alive() => {
             format!("{} ({})", status.as_str(), process.pid)
         }
+        _ if run.is_some_and(|run| run.lost == Some(Lost::Reboot)) => "stopped (reboot)".into(),
         _ => status.as_str().to_owned(),
     }
 }

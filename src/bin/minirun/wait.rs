@@ -1,6 +1,7 @@
 //! `minirun wait`.
 
 use super::names;
+use minirun::record::Lost;
 use minirun::store::Store;
 use minirun::{Error, Result, container};
 
@@ -20,9 +21,11 @@ pub struct Args {
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
     names::each(&args.names, |name| match container::wait(store, name)? {
         Some(exit_code) => super::print(exit_code),
-        None => Err(
-            Error::new(format!("nobody knows the exit status of {name}"))
-                .hint("whoever looked after it was killed before it ended"),
-        ),
+        None => {
+            let run = container::find(store, name).ok().and_then(|it| it.run);
+            let why = run.and_then(|run| run.lost).unwrap_or(Lost::Killed);
+            let unknown = format!("nobody knows the exit status of {name}");
+            Err(Error::because(unknown, why))
+        }
     })
 }
