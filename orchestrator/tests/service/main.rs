@@ -11,6 +11,7 @@ mod faults;
 mod health;
 mod life;
 mod load;
+mod metrics;
 mod oidc;
 mod postgres;
 mod tls;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = [
         containers::all(),
         life::all(),
+        metrics::all(),
         exec::all(),
         truth::all(),
         database::all(),
