@@ -24,6 +24,7 @@ tests![
     signals_reach_process_1,
     stop_asks_and_then_insists,
     running_is_believed_only_of_a_living_process,
+    who_ignores_his_children_is_told_the_exit_status,
     a_running_container_is_not_started_or_deleted,
     a_stopped_container_starts_again,
     rm_leaves_nothing_and_without_it_the_record_stays,
@@ -308,6 +309,23 @@ fn scratch_root(home: &Home) -> std::path::PathBuf {
             .success()
     );
     root
+}
+
+/// Some daemons do, and what they start inherits it: wait(2), NOTES.
+fn who_ignores_his_children_is_told_the_exit_status() -> Outcome {
+    need_program("perl")?;
+    let home = Home::new()?;
+    for options in [&[][..], &["--init"]] {
+        let mut perl = Command::new("timeout");
+        perl.args(["10", "perl", "-e", r#"$SIG{CHLD} = "IGNORE"; exec @ARGV"#]);
+        let mut minirun = home.minirun(&["run", "--rm", "--rootfs"]);
+        minirun.arg(rootfs()).args(UNLIMITED).args(options);
+        minirun.args(["--", "sh", "-c", "exit 3"]);
+        perl.arg(minirun.get_program()).args(minirun.get_args());
+        perl.env("MINIRUN_HOME", home.path()).current_dir("/");
+        assert_eq!(run(&mut perl).status, 3, "{options:?}");
+    }
+    Ok(())
 }
 
 fn running_is_believed_only_of_a_living_process() -> Outcome {

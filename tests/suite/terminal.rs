@@ -241,7 +241,14 @@ fn control_z_stops_a_job_that_goes_on_later() -> Outcome {
     let mut screen = Screen::with_shell(&home);
     screen.type_in("echo be''gun; sleep 600\r");
     screen.expect("begun");
-    screen.type_in("\x1a");
+    // Before it is in the foreground, the shell itself gets it, and does not mind.
+    eventually("it is stopped", || {
+        screen.type_in("\x1a");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        screen.text()[screen.seen..]
+            .contains("<prompt> ")
+            .then_some(())
+    });
     screen.expect("<prompt> ");
     let jobs = screen.command("jobs");
     assert!(jobs.contains("Stopped") && jobs.contains("sleep"), "{jobs}");

@@ -31,13 +31,14 @@ fn top(home: &Home, name: &str) -> Vec<Value> {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Waits until the container has so many processes.
+/// Waits until the container has so many processes, and all of them wait for something.
 fn top_of(home: &Home, name: &str, count: usize) -> Vec<Value> {
     eventually(&format!("{name} has {count} processes"), || {
         let processes = top(home, name);
         let arrived = |process: &Value| process["command"].as_str().unwrap().starts_with("sleep");
+        let wait = processes.iter().all(|process| process["state"] == "S");
         let sleeping = processes.iter().filter(|process| arrived(process)).count();
-        (sleeping == count - 1).then_some(processes)
+        (wait && sleeping == count - 1).then_some(processes)
     })
 }
 

@@ -112,6 +112,8 @@ fn main() -> ExitCode {
     abort_on_panic();
     // Rust ignores SIGPIPE; `minirun list | head -1` should end quietly, like any other command.
     sys::default_action(Signal::SIGPIPE).ok();
+    // Who started us may ignore SIGCHLD: then the kernel would reap our children, and their exit status be gone.
+    sys::default_action(Signal::SIGCHLD).ok();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
