@@ -96,6 +96,10 @@ pub fn catches(pid: Pid, signal: i32) -> bool {
 /// A mount as a process sees it: proc_pid_mountinfo(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
+    /// The filesystem, by the number that each has while it is mounted.
+    pub device: String,
+    /// Which directory of the filesystem is mounted.
+    pub root: String,
     /// Where.
     pub point: String,
     /// Which filesystem.
@@ -108,11 +112,18 @@ pub struct Mount {
 
 /// The mounts of a process.
 pub fn mounts(pid: Pid) -> Vec<Mount> {
-    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    mounts_in(&fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default())
+}
+
+/// The mounts in the text of a mountinfo.
+pub fn mounts_in(text: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
+        let mut fields = before.split(' ').skip(2);
         Some(Mount {
-            point: before.split(' ').nth(4)?.to_owned(),
+            device: fields.next()?.to_owned(),
+            root: fields.next()?.to_owned(),
+            point: fields.next()?.to_owned(),
             kind: after.split(' ').next()?.to_owned(),
             line: line.to_owned(),
             shared: before.contains(" shared:"),

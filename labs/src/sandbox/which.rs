@@ -2,13 +2,15 @@
 //! ended.
 
 use super::group::Group;
-use super::kernel::{self, Process};
+use super::kernel::{self, Mount, Process};
 use super::run::{Run, SOON};
 use super::spec::HOME;
 use crate::sys;
 use crate::verdict::{Checked, fail};
 use anyhow::{Context, anyhow};
 use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -213,5 +215,34 @@ pub fn unique_sleep() -> String {
         "{}.{:06}",
         600 + sys::random() % 300,
         sys::random() % 1_000_000
+    /// What is mounted in the mount namespace of a process of what was mounted when the sandbox came up; hidden below
+    /// another mount or not. The tree `rootfs` is given; what the kernel shows in /sys, and single devices, are no files
+    /// of the host's.
+    ///
+    /// # Errors
+    /// If the mount namespace cannot be joined.
+    pub fn old_mounts(&self, pid: Pid) -> Checked<Vec<Mount>> {
+        let below = |path: &str, top: &str| Path::new(path).starts_with(top);
+        let is_given = |mount: &Mount, old: &Mount| {
+            let root = match old.point.as_str() {
+                "/tmp" => "/lab/rootfs",
+                point if below(point, "/tmp/lab/rootfs") || below(point, "/sys") => &old.root,
+                _ => return false,
+            };
+            old.device == mount.device && below(&mount.root, root)
+        };
+        let is_device = |mount: &Mount| {
+            let file = fs::symlink_metadata(kernel::seen_by(pid, &mount.point));
+            file.is_ok_and(|file| file.file_type().is_char_device())
+        };
+        let mut mounts = kernel::mounts_in(&self.ask(pid, &["mounts"])?);
+        mounts.retain(|mount| {
+            let is_old = self.mounts.iter().any(|old| old.device == mount.device);
+            let is_given = self.mounts.iter().any(|old| is_given(mount, old));
+            is_old && !is_given && !is_device(mount)
+        });
+        Ok(mounts)
+    }
+
     )
 }
