@@ -1,9 +1,10 @@
 //! `container`: a whole life. minirun is asked the same: labs/tests/labs/checks.rs.
 
 use super::pivot::is_the_root;
+use super::proc::own_proc;
 use super::{nothing_open, secret, status};
 use crate::bench::Bench;
-use crate::sandbox::kernel::{namespace, open_inside, pids_in_its_proc, seen_by, status as field};
+use crate::sandbox::kernel::{namespace, open_inside, seen_by, status as field};
 use crate::sandbox::run::SOON;
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
@@ -235,13 +236,7 @@ record after {name}
         &name,
     )?;
     is_the_root(&run, command, &canary, ["root"; 4])?;
-    let pids = pids_in_its_proc(command);
-    expect(
-        pids == [1],
-        "proc",
-        format!("its /proc lists the processes {pids:?}"),
-        "only process 1",
-    )?;
+    own_proc(command, ["proc"; 2])?;
     nothing_open(&mut run, command, "leaked")?;
     run.no_mount_leaked()?;
     // The command may be faster than the record.
