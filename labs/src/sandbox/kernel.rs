@@ -196,6 +196,29 @@ pub fn cpu_time(pid: Pid) -> u64 {
     nanoseconds.unwrap_or(0) / 1_000_000
 }
 
+/// Does a thread of a process run, or wait for a CPU? proc_pid_stat(5), `R`.
+pub fn wants_to_run(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut states = threads.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    });
+    states.any(|state| state == 'R')
+}
+
+/// CPU time of all threads of a process, and of its children that it has waited for, in milliseconds: the fields utime,
+/// stime, cutime and cstime of proc_pid_stat(5).
+pub fn cpu_time_of_all(pid: Pid) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let times = fields.split(' ').skip(11).take(4);
+    let ticks: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
+    ticks * 10
+}
+
 /// Where a process is in the tree of a controller (`""`: cgroup v2), cgroups(7).
 pub fn cgroup(pid: Pid, controller: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;

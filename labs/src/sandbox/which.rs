@@ -54,6 +54,34 @@ impl Run {
         }
     }
 
+    /// Process 1 of the PID namespace that the program was started in, as the host numbers it: the program, or another
+    /// that it has become.
+    ///
+    /// # Errors
+    /// `ended` if it has ended already.
+    pub fn first(&mut self) -> Checked<Pid> {
+        let look = |run: &Run| {
+            let mut processes = run.processes().into_iter();
+            let first = processes.find(|process| {
+                let is_first = kernel::status(process.pid, "NSpid").ends_with(" 1");
+                is_first && !is_ours(process) && !process.is_zombie()
+            })?;
+            Some(first.pid)
+        };
+        let found = self.wait_for(LONG, |run| {
+            look(run).map(Some).or(run.main_ended().map(|_| None))
+        })?;
+        match (found.flatten(), self.main_ended()) {
+            (Some(pid), _) => Ok(pid),
+            (None, Some(end)) => fail(
+                "ended",
+                format!("the program has ended: {end}{}", self.said()),
+                "it still runs",
+            ),
+            (None, None) => Err(anyhow!("no process 1: {}", self.error_output()).into()),
+        }
+    }
+
     /// Does a process run the learner's program?
     fn is_program(&self, process: &Process) -> bool {
         let exe = format!("/proc/{}/exe", process.pid);
@@ -187,34 +215,6 @@ impl Run {
         }
     }
 
-    /// No mount is seen in the sandbox that was not there when it came up.
-    ///
-    /// # Errors
-    /// `leak-mount`.
-    pub fn no_mount_leaked(&self) -> Checked {
-        let now = kernel::mounts(self.outside());
-        match now.iter().find(|mount| !self.mounts.contains(mount)) {
-            Some(mount) => fail(
-                "leak-mount",
-                format!("seen outside: {}", mount.line),
-                "no new mount outside",
-            ),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The processes of the sandbox itself, in which the exercise's are.
-fn is_ours(process: &Process) -> bool {
-    process.argv == ["/proc/self/exe", "sandbox"]
-}
-
-/// A number of seconds for `sleep` that no other process has as an argument.
-pub fn unique_sleep() -> String {
-    format!(
-        "{}.{:06}",
-        600 + sys::random() % 300,
-        sys::random() % 1_000_000
     /// What is mounted in the mount namespace of a process of what was mounted when the sandbox came up; hidden below
     /// another mount or not. The tree `rootfs` is given; what the kernel shows in /sys, and single devices, are no files
     /// of the host's.
@@ -244,5 +244,33 @@ pub fn unique_sleep() -> String {
         Ok(mounts)
     }
 
+    /// No mount is seen in the sandbox that was not there when it came up.
+    ///
+    /// # Errors
+    /// `leak-mount`.
+    pub fn no_mount_leaked(&self) -> Checked {
+        let now = kernel::mounts(self.outside());
+        match now.iter().find(|mount| !self.mounts.contains(mount)) {
+            Some(mount) => fail(
+                "leak-mount",
+                format!("seen outside: {}", mount.line),
+                "no new mount outside",
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The processes of the sandbox itself, in which the exercise's are.
+fn is_ours(process: &Process) -> bool {
+    process.argv == ["/proc/self/exe", "sandbox"]
+}
+
+/// A number of seconds for `sleep` that no other process has as an argument.
+pub fn unique_sleep() -> String {
+    format!(
+        "{}.{:06}",
+        600 + sys::random() % 300,
+        sys::random() % 1_000_000
     )
 }

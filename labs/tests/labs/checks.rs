@@ -67,6 +67,10 @@ pub fn all() -> Vec<Trial> {
         right_through_itself_passes,
     ));
     trials.push(trial(
+        "checks::right_as_another_program_passes".into(),
+        right_as_another_program_passes,
+    ));
+    trials.push(trial(
         "checks::right_with_children_that_are_another_program_passes".into(),
         right_with_children_that_are_another_program_passes,
     ));
@@ -146,6 +150,17 @@ fn right_through_itself_passes() -> Outcome {
         panic!(\"{}\", start(&args[3]).args(&args[4..]).exec())
     }";
     right("05-hostname", source)
+}
+
+/// It becomes a shell, which is process 1 in its place, and polls. Some shells end at these signals of themselves.
+fn right_as_another_program_passes() -> Outcome {
+    let source = "fn main() {
+        let script = \"trap '' HUP INT QUIT USR1 USR2 PIPE ALRM VTALRM; trap 'exit '$1 TERM
+            while :; do sleep 0.1; done\";
+        let args = std::env::args().skip(1);
+        panic!(\"{}\", start(\"sh\").args([\"-c\", script, \"sh\"]).args(args).exec())
+    }";
+    right("03-term", source)
 }
 
 /// What counts is whose children they are, not what they run.
