@@ -67,6 +67,10 @@ pub fn all() -> Vec<Trial> {
         right_through_itself_passes,
     ));
     trials.push(trial(
+        "checks::right_with_a_worker_and_a_helper_passes".into(),
+        right_with_a_worker_and_a_helper_passes,
+    ));
+    trials.push(trial(
         "checks::right_as_another_program_passes".into(),
         right_as_another_program_passes,
     ));
@@ -150,6 +154,23 @@ fn right_through_itself_passes() -> Outcome {
         panic!(\"{}\", start(&args[3]).args(&args[4..]).exec())
     }";
     right("05-hostname", source)
+}
+
+/// The commands are children of a child, which has one more.
+fn right_with_a_worker_and_a_helper_passes() -> Outcome {
+    let source = "fn main() {
+        let args: Vec<String> = std::env::args().skip(1).collect();
+        if args[0] != \"worker\" { end_as(start(\"/proc/self/exe\").arg(\"worker\")) }
+        let mut helper = start(\"sleep\").arg(\"1000\").spawn().unwrap();
+        let run = |line: String| std::thread::spawn(move || start(\"sh\").args([\"-c\", &line]).status().unwrap());
+        let threads: Vec<_> = args.into_iter().skip(1).map(run).collect();
+        let failed = threads.into_iter().map(|thread| !thread.join().unwrap().success());
+        let failed = failed.filter(|failed| *failed).count();
+        helper.kill().unwrap();
+        helper.wait().unwrap();
+        std::process::exit(failed as i32)
+    }";
+    right("02-reap", source)
 }
 
 /// It becomes a shell, which is process 1 in its place, and polls. Some shells end at these signals of themselves.
