@@ -2,11 +2,14 @@
 //! cannot go back.
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{OFlag, openat};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::Mode;
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
-/// `lab ask PID hostname`, `lab ask PID exists PATH`.
+/// `lab ask PID hostname`, `lab ask PID mounts`, `lab ask PID exists PATH`.
 ///
 /// # Errors
 /// If a namespace cannot be joined.
@@ -17,15 +20,20 @@ pub fn main(pid: &str, question: &[String]) -> Result<()> {
     };
     let needed = match question.first().map(String::as_str) {
         Some("hostname") => "uts",
-        Some("exists") => "mnt",
+        Some("exists" | "mounts") => "mnt",
         other => bail!("no such question: {other:?}"),
     };
     let (user, wanted) = (open("user")?, open(needed)?);
+    let ourselves = File::open("/proc/self").context("/proc/self")?; // there may be no /proc in there
     if fs::read_link(format!("/proc/{pid}/ns/user"))? != fs::read_link("/proc/self/ns/user")? {
         setns(user, CloneFlags::CLONE_NEWUSER).context("setns(user)")?;
     }
     setns(wanted, CloneFlags::empty()).with_context(|| format!("setns({needed})"))?;
     match question {
+        [name] if name == "mounts" => {
+            let mounts = openat(&ourselves, "mountinfo", OFlag::O_RDONLY, Mode::empty());
+            io::copy(&mut File::from(mounts?), &mut io::stdout())?;
+        }
         [_, path] => println!(
             "{}",
             if Path::new(path).exists() {

@@ -1,9 +1,10 @@
 //! `container`: a whole life. minirun is asked the same: labs/tests/labs/checks.rs.
 
 use super::pivot::is_the_root;
+use super::proc::own_proc;
 use super::{nothing_open, secret, status};
 use crate::bench::Bench;
-use crate::sandbox::kernel::{namespace, open_inside, pids_in_its_proc, seen_by, status as field};
+use crate::sandbox::kernel::{namespace, open_inside, seen_by, status as field};
 use crate::sandbox::run::SOON;
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
@@ -17,12 +18,14 @@ use std::fs;
 use std::io::Write;
 use std::time::Duration;
 
-/// What the scripts share. `step LABEL COMMAND…` prints `@LABEL STATUS`, and then what the command said.
+/// What the scripts share. `step LABEL COMMAND…` prints `@LABEL STATUS`, and then what the command said; `error` only what
+/// it said on standard error.
 const PRELUDE: &str = "
 export MINIRUN_HOME=/tmp/lab/home
 container=/tmp/lab/container
 rootfs=/tmp/lab/rootfs
 step() { label=$1; shift; said=$(\"$@\" 2>&1); echo \"@$label $?\"; echo \"$said\"; }
+error() { label=$1; shift; said=$(\"$@\" 2>&1 >/dev/null); echo \"@$label $?\"; echo \"$said\"; }
 record() { echo \"@$1 0\"; cat $MINIRUN_HOME/containers/$2.json 2>&1; }
 ";
 
@@ -62,14 +65,16 @@ fn on_paper(bench: &Bench) -> Checked {
         "
 step create $container create {one} --rootfs $rootfs --command 'echo {word}; exit {wanted}'
 record created {one}
-step twice $container create {one} --rootfs /tmp --command false
+error twice $container create {one} --rootfs /tmp --command false
 record still {one}
 step second $container create {two} --rootfs $rootfs --command 'true {word}'
-for verb in start info delete; do step absent-$verb $container $verb nobody; done
+for verb in start info delete; do error absent-$verb $container $verb nobody; done
 step list $container list
 step info $container info {one}
 step start $container start {one}
 record stopped {one}
+step list-stopped $container list
+step info-stopped $container info {one}
 step delete $container delete {one}
 step gone test -e $MINIRUN_HOME/containers/{one}.json
 step tree test -d $rootfs/etc -a -d $rootfs/usr/bin
@@ -89,6 +94,7 @@ step left $container list
         let (status, said) = step(label);
         format!("`{label}`: exit status {status}, and {said:?}")
     };
+    let on_stderr = |label: &str| format!("{}, on standard error", shown(label));
     let record = |label: &str| serde_json::from_str::<Value>(&step(label).1).unwrap_or_default();
 
     expect(
@@ -113,12 +119,13 @@ step left $container list
             format!("{name}: {value:?}"),
         )?;
     }
-    let kept = step("twice").0 != 0 && record("still")["command"] == command.as_str();
+    let (status, said) = step("twice");
+    let kept = record("still")["command"] == command.as_str();
     expect(
-        kept,
+        status != 0 && !said.is_empty() && kept,
         "create-twice",
-        shown("twice"),
-        "an error, and the record as it was",
+        on_stderr("twice"),
+        "an error, a message on standard error, and the record as it was",
     )?;
     for verb in ["start", "info", "delete"] {
         let label = format!("absent-{verb}");
@@ -126,25 +133,20 @@ step left $container list
         expect(
             status != 0 && !said.is_empty(),
             "absent",
-            shown(&label),
-            "an error, and a message",
+            on_stderr(&label),
+            "an error, and a message on standard error",
         )?;
     }
-    let list = step("list").1;
-    for part in [&one, &two, "rootfs", &word] {
-        expect(
-            list.contains(part),
-            "list",
-            shown("list"),
-            format!("a line with {part}"),
-        )?;
-    }
-    expect(
-        step("info").0 == 0 && step("info").1.contains(&one),
-        "list",
-        shown("info"),
-        format!("something about {one}"),
-    )?;
+    let has = |label: &str, finding: &str, parts: &[&str]| {
+        let (status, said) = step(label);
+        let missing = parts.iter().find(|part| !said.contains(**part));
+        let expected = format!("exit status 0, and all of {}", parts.join(", "));
+        let right = status == 0 && missing.is_none();
+        expect(right, finding, shown(label), expected)
+    };
+    let rootfs = format!("{HOME}/rootfs");
+    has("list", "list", &[&one, &two, &rootfs, &word, "created"])?;
+    has("info", "info", &[&one, &rootfs, &word, "created"])?;
     let (status, said) = step("start");
     let right = status == wanted && said.contains(&word);
     expect(
@@ -160,6 +162,8 @@ step left $container list
         format!("after the end the record has status: {}", stopped["status"]),
         "stopped",
     )?;
+    has("list-stopped", "list", &[&one, "stopped", &two, "created"])?;
+    has("info-stopped", "info", &[&one, "stopped"])?;
     expect(
         step("delete").0 == 0 && step("gone").0 == 1,
         "delete",
@@ -194,8 +198,9 @@ fn alive(bench: &Bench) -> Checked {
 $container create {name} --rootfs $rootfs --command 'exec sleep {sleep}' >/dev/null
 $container start {name} </dev/null &
 while [ ! -s {HOME}/go ]; do sleep 0.02; done
-step again $container start {name}
-step delete $container delete {name}
+step list $container list
+error again $container start {name}
+error delete $container delete {name}
 wait $!
 step end test $? = 137
 record after {name}
@@ -235,13 +240,7 @@ record after {name}
         &name,
     )?;
     is_the_root(&run, command, &canary, ["root"; 4])?;
-    let pids = pids_in_its_proc(command);
-    expect(
-        pids == [1],
-        "proc",
-        format!("its /proc lists the processes {pids:?}"),
-        "only process 1",
-    )?;
+    own_proc(command, ["proc"; 2])?;
     nothing_open(&mut run, command, "leaked")?;
     run.no_mount_leaked()?;
     // The command may be faster than the record.
@@ -259,13 +258,29 @@ record after {name}
     let mut go = open_inside(run.outside(), &format!("{HOME}/go"))?;
     go.write_all(b"go")?;
     run.wait_for(SOON, |run| steps(run).contains_key("delete").then_some(()))?;
+    let step = |run: &Run, label: &str| {
+        let step = steps(run).get(label).cloned();
+        step.unwrap_or((0, String::new()))
+    };
+    let listed = step(&run, "list").1;
+    let right = listed.contains(&name) && listed.contains("running");
+    let observed = format!("`list` while it runs: {listed:?}");
+    expect(
+        right,
+        "list",
+        observed,
+        format!("{name}, and that it is running"),
+    )?;
     for label in ["again", "delete"] {
-        let (status, said) = steps(&run)
-            .get(label)
-            .cloned()
-            .unwrap_or((0, "nothing".into()));
-        let observed = format!("`{label}` while it runs: exit status {status}, and {said:?}");
-        expect(status != 0, "running", observed, "an error")?;
+        let (status, said) = step(&run, label);
+        expect(
+            status != 0 && !said.is_empty(),
+            "running",
+            format!(
+                "`{label}` while it runs: exit status {status}, and {said:?} on standard error"
+            ),
+            "an error, and a message on standard error",
+        )?;
     }
     run.signal(command, Signal::SIGKILL)?;
     run.end()?;
@@ -276,5 +291,8 @@ record after {name}
         "it was killed by SIGKILL, and `start` ended otherwise",
         "exit status 137",
     )?;
+    let after: Value = serde_json::from_str(&step(&run, "after").1).unwrap_or_default();
+    let observed = format!("after SIGKILL the record has status: {}", after["status"]);
+    expect(after["status"] == "stopped", "status", observed, "stopped")?;
     run.nothing_left(None)
 }

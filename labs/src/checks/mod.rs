@@ -31,13 +31,14 @@ mod term;
 mod uidmap;
 
 use crate::bench::Bench;
-use crate::sandbox::kernel::descriptors;
+use crate::sandbox::kernel::{catches, descriptors, wants_to_run};
 use crate::sandbox::run::SOON;
 use crate::sandbox::{End, Run};
 use crate::sys;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::time::Duration;
 
 /// Checks a lab.
 ///
@@ -122,6 +123,17 @@ fn nothing_open(run: &mut Run, command: Pid, id: &str) -> Checked {
         }
         None => Ok(()),
     }
+}
+
+/// Waits until a program is ready for a signal: it has a handler for it, or sleeps for a while.
+fn is_ready(run: &mut Run, program: Pid, signal: Signal) -> Checked {
+    let mut asleep = 0;
+    run.wait_for(Duration::from_secs(2), |run| {
+        asleep = if wants_to_run(program) { 0 } else { asleep + 1 };
+        let ready = asleep > 50 || catches(program, signal as i32);
+        (ready || run.main_ended().is_some()).then_some(())
+    })?;
+    Ok(())
 }
 
 /// An exit status that nobody guesses: not 0, 1, 2, nor one of a signal or of a missing program.

@@ -1,80 +1,102 @@
 //! `reap`: all at once, each reaped when it ends, and the failures counted.
 
-use super::status;
+use super::secret;
 use crate::bench::Bench;
-use crate::sandbox::End;
+use crate::sandbox::kernel::seen_by;
 use crate::sandbox::run::SOON;
+use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
+use crate::sandbox::{End, Run};
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::time::Duration;
+
+/// A line that ends at once. It makes a file, so that one sees that it has run.
+struct Short {
+    mark: String,
+    line: String,
+}
+
+impl Short {
+    fn new(end: &str) -> Short {
+        let mark = format!("{HOME}/{}", secret());
+        let line = format!(">{mark}; {end}");
+        Short { mark, line }
+    }
+
+    /// Has it run, and ended? Whose child it was makes no difference.
+    fn is_over(&self, run: &Run) -> bool {
+        let runs = |argv: &[String]| argv.ends_with(&["-c".to_owned(), self.line.clone()]);
+        let has_run = seen_by(run.outside(), &self.mark).exists();
+        has_run && !run.processes().iter().any(|process| runs(&process.argv))
+    }
+}
 
 pub fn check(bench: &Bench) -> Checked {
     let (one, two) = (unique_sleep(), unique_sleep());
-    let failing = random() as usize % 4;
-    let killed = 1 + random() as usize % 3;
-    let mut lines = vec![
-        format!("exec sleep {one}"),
-        "true".to_owned(),
-        format!("exec sleep {two}"),
-    ];
-    lines.extend((0..failing).map(|_| format!("exit {}", status())));
-    lines.extend((0..killed).map(|_| "kill -9 $$".to_owned()));
+    // There is one of each kind at least, so that who leaves a kind out is wrong. A status is larger than the number of
+    // failures, and no sum comes near 256, where it would begin anew: so no sum, with signals or without, is that number.
+    let failing = 1 + random() % 3;
+    let killed = 1 + random() % 3;
+    let mut short = vec![Short::new("true")];
+    short.extend((0..failing).map(|_| Short::new(&format!("exit {}", 9 + random() % 17))));
+    short.extend((0..killed).map(|_| Short::new("kill -9 $$")));
+    let mut lines = vec![format!("exec sleep {one}"), format!("exec sleep {two}")];
+    lines.extend(short.iter().map(|short| short.line.clone()));
     let mut run = bench.run(&lines)?;
     let first = run.command(&one)?;
     let second = run.find(&two)?;
-    let second = match second {
-        Some(process) => process.pid,
-        None => {
-            return expect(
-                false,
-                "one-by-one",
-                "the second command waits for the first",
-                "both run",
-            );
-        }
-    };
-    let program = run.program()?;
-    let zombies = |run: &crate::sandbox::Run| {
-        let processes = run.processes();
-        processes
-            .iter()
-            .filter(|process| process.parent == program && process.is_zombie())
-            .count()
-    };
-    // What ends is a zombie for a moment, with every program.
-    let short = lines.len() - 2;
-    let running = |run: &crate::sandbox::Run| {
-        run.processes()
-            .iter()
-            .filter(|process| process.parent == program)
-            .count()
-    };
-    let reaped = run.wait_for(Duration::from_secs(1), |run| {
-        (zombies(run) == 0 && running(run) == 2).then_some(())
-    })?;
+    let observed = "the second command waits for the first";
+    expect(second.is_some(), "one-by-one", observed, "both run")?;
+    let second = second.map_or(first, |process| process.pid);
+    let over = |run: &Run| short.iter().filter(|short| short.is_over(run)).count();
+    let all = run.wait_for(SOON, |run| (over(run) == short.len()).then_some(()))?;
     let observed = format!(
-        "{} of {short} commands that have ended are zombies",
-        zombies(&run)
+        "while two long commands run, {} of {} short ones have run, and ended",
+        over(&run),
+        short.len()
     );
-    expect(
-        reaped.is_some(),
-        "zombie",
-        observed,
-        "each is reaped when it ends",
-    )?;
+    expect(all.is_some(), "one-by-one", observed, "all have")?;
+    // What ends is a zombie for a moment, with every program.
+    no_zombie(&mut run, "all short commands have ended")?;
 
     run.signal(first, Signal::SIGTERM)?;
-    run.wait_for(SOON, |run| (running(run) == 1).then_some(()))?;
+    is_gone(&mut run, first)?;
+    no_zombie(&mut run, "a long command has ended")?;
     run.signal(second, Signal::SIGKILL)?;
-    let (end, wanted) = (
-        bench.over(&mut run)?,
-        End::Exited((failing + killed + 2) as i32),
-    );
+    let failures = failing + killed + 2;
+    let (end, wanted) = (bench.over(&mut run)?, End::Exited(failures as i32));
     let observed = format!(
         "{end}; {failing} exited with another status than 0, {} were killed",
         killed + 2
     );
     expect(end == wanted, "count", observed, wanted)
+}
+
+fn no_zombie(run: &mut Run, when: &str) -> Checked {
+    let zombies = |run: &Run| {
+        let processes = run.processes().into_iter();
+        processes.filter(|process| process.is_zombie()).count()
+    };
+    let none = run.wait_for(Duration::from_secs(1), |run| {
+        (zombies(run) == 0).then_some(())
+    })?;
+    let observed = format!("{when}, and {} zombies are left", zombies(run));
+    expect(
+        none.is_some(),
+        "zombie",
+        observed,
+        "each is reaped when it ends",
+    )
+}
+
+/// It runs no longer; it may be a zombie.
+fn is_gone(run: &mut Run, pid: Pid) -> Checked<Option<()>> {
+    let runs = |run: &Run| {
+        let mut processes = run.processes().into_iter();
+        processes.any(|process| process.pid == pid && !process.is_zombie())
+    };
+    run.wait_for(SOON, |run| (!runs(run)).then_some(()))
 }

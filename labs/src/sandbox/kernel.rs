@@ -96,6 +96,10 @@ pub fn catches(pid: Pid, signal: i32) -> bool {
 /// A mount as a process sees it: proc_pid_mountinfo(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
+    /// The filesystem, by the number that each has while it is mounted.
+    pub device: String,
+    /// Which directory of the filesystem is mounted.
+    pub root: String,
     /// Where.
     pub point: String,
     /// Which filesystem.
@@ -108,11 +112,18 @@ pub struct Mount {
 
 /// The mounts of a process.
 pub fn mounts(pid: Pid) -> Vec<Mount> {
-    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    mounts_in(&fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default())
+}
+
+/// The mounts in the text of a mountinfo.
+pub fn mounts_in(text: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
+        let mut fields = before.split(' ').skip(2);
         Some(Mount {
-            point: before.split(' ').nth(4)?.to_owned(),
+            device: fields.next()?.to_owned(),
+            root: fields.next()?.to_owned(),
+            point: fields.next()?.to_owned(),
             kind: after.split(' ').next()?.to_owned(),
             line: line.to_owned(),
             shared: before.contains(" shared:"),
@@ -183,6 +194,29 @@ pub fn cpu_time(pid: Pid) -> u64 {
         .next()
         .and_then(|text| text.parse::<u64>().ok());
     nanoseconds.unwrap_or(0) / 1_000_000
+}
+
+/// Does a thread of a process run, or wait for a CPU? proc_pid_stat(5), `R`.
+pub fn wants_to_run(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut states = threads.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    });
+    states.any(|state| state == 'R')
+}
+
+/// CPU time of all threads of a process, and of its children that it has waited for, in milliseconds: the fields utime,
+/// stime, cutime and cstime of proc_pid_stat(5).
+pub fn cpu_time_of_all(pid: Pid) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let times = fields.split(' ').skip(11).take(4);
+    let ticks: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
+    ticks * 10
 }
 
 /// Where a process is in the tree of a controller (`""`: cgroup v2), cgroups(7).

@@ -2,13 +2,15 @@
 //! ended.
 
 use super::group::Group;
-use super::kernel::{self, Process};
+use super::kernel::{self, Mount, Process};
 use super::run::{Run, SOON};
 use super::spec::HOME;
 use crate::sys;
 use crate::verdict::{Checked, fail};
 use anyhow::{Context, anyhow};
 use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,6 +51,34 @@ impl Run {
                 ),
                 None => Err(anyhow!("{inside} was not started: {}", self.error_output()).into()),
             },
+        }
+    }
+
+    /// Process 1 of the PID namespace that the program was started in, as the host numbers it: the program, or another
+    /// that it has become.
+    ///
+    /// # Errors
+    /// `ended` if it has ended already.
+    pub fn first(&mut self) -> Checked<Pid> {
+        let look = |run: &Run| {
+            let mut processes = run.processes().into_iter();
+            let first = processes.find(|process| {
+                let is_first = kernel::status(process.pid, "NSpid").ends_with(" 1");
+                is_first && !is_ours(process) && !process.is_zombie()
+            })?;
+            Some(first.pid)
+        };
+        let found = self.wait_for(LONG, |run| {
+            look(run).map(Some).or(run.main_ended().map(|_| None))
+        })?;
+        match (found.flatten(), self.main_ended()) {
+            (Some(pid), _) => Ok(pid),
+            (None, Some(end)) => fail(
+                "ended",
+                format!("the program has ended: {end}{}", self.said()),
+                "it still runs",
+            ),
+            (None, None) => Err(anyhow!("no process 1: {}", self.error_output()).into()),
         }
     }
 
@@ -183,6 +213,35 @@ impl Run {
             ),
             None => Ok(()),
         }
+    }
+
+    /// What is mounted in the mount namespace of a process of what was mounted when the sandbox came up; hidden below
+    /// another mount or not. The tree `rootfs` is given; what the kernel shows in /sys, and single devices, are no files
+    /// of the host's.
+    ///
+    /// # Errors
+    /// If the mount namespace cannot be joined.
+    pub fn old_mounts(&self, pid: Pid) -> Checked<Vec<Mount>> {
+        let below = |path: &str, top: &str| Path::new(path).starts_with(top);
+        let is_given = |mount: &Mount, old: &Mount| {
+            let root = match old.point.as_str() {
+                "/tmp" => "/lab/rootfs",
+                point if below(point, "/tmp/lab/rootfs") || below(point, "/sys") => &old.root,
+                _ => return false,
+            };
+            old.device == mount.device && below(&mount.root, root)
+        };
+        let is_device = |mount: &Mount| {
+            let file = fs::symlink_metadata(kernel::seen_by(pid, &mount.point));
+            file.is_ok_and(|file| file.file_type().is_char_device())
+        };
+        let mut mounts = kernel::mounts_in(&self.ask(pid, &["mounts"])?);
+        mounts.retain(|mount| {
+            let is_old = self.mounts.iter().any(|old| old.device == mount.device);
+            let is_given = self.mounts.iter().any(|old| is_given(mount, old));
+            is_old && !is_given && !is_device(mount)
+        });
+        Ok(mounts)
     }
 
     /// No mount is seen in the sandbox that was not there when it came up.

@@ -71,6 +71,14 @@ pub fn all() -> Vec<Trial> {
         right_through_itself_passes,
     ));
     trials.push(trial(
+        "checks::right_with_a_worker_and_a_helper_passes".into(),
+        right_with_a_worker_and_a_helper_passes,
+    ));
+    trials.push(trial(
+        "checks::right_as_another_program_passes".into(),
+        right_as_another_program_passes,
+    ));
+    trials.push(trial(
         "checks::right_with_children_that_are_another_program_passes".into(),
         right_with_children_that_are_another_program_passes,
     ));
@@ -150,6 +158,34 @@ fn right_through_itself_passes() -> Outcome {
         panic!(\"{}\", start(&args[3]).args(&args[4..]).exec())
     }";
     right("05-hostname", source)
+}
+
+/// The commands are children of a child, which has one more.
+fn right_with_a_worker_and_a_helper_passes() -> Outcome {
+    let source = "fn main() {
+        let args: Vec<String> = std::env::args().skip(1).collect();
+        if args[0] != \"worker\" { end_as(start(\"/proc/self/exe\").arg(\"worker\")) }
+        let mut helper = start(\"sleep\").arg(\"1000\").spawn().unwrap();
+        let run = |line: String| std::thread::spawn(move || start(\"sh\").args([\"-c\", &line]).status().unwrap());
+        let threads: Vec<_> = args.into_iter().skip(1).map(run).collect();
+        let failed = threads.into_iter().map(|thread| !thread.join().unwrap().success());
+        let failed = failed.filter(|failed| *failed).count();
+        helper.kill().unwrap();
+        helper.wait().unwrap();
+        std::process::exit(failed as i32)
+    }";
+    right("02-reap", source)
+}
+
+/// It becomes a shell, which is process 1 in its place, and polls. Some shells end at these signals of themselves.
+fn right_as_another_program_passes() -> Outcome {
+    let source = "fn main() {
+        let script = \"trap '' HUP INT QUIT USR1 USR2 PIPE ALRM VTALRM; trap 'exit '$1 TERM
+            while :; do sleep 0.1; done\";
+        let args = std::env::args().skip(1);
+        panic!(\"{}\", start(\"sh\").args([\"-c\", script, \"sh\"]).args(args).exec())
+    }";
+    right("03-term", source)
 }
 
 /// What counts is whose children they are, not what they run.
