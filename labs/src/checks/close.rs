@@ -27,5 +27,6 @@ pub fn check(bench: &Bench) -> Checked {
         format!("the command has {:?}", numbers()),
         "0, 1 and 2",
     )?;
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    super::passes_on(bench, "end")
 }

@@ -101,5 +101,6 @@ pub fn check(bench: &Bench) -> Checked {
         );
         return fail("no-tmpfs", observed, "it is empty, as it was");
     }
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    super::passes_on_after(bench, &[&dir], "end")
 }

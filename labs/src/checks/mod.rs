@@ -33,7 +33,7 @@ mod uidmap;
 use crate::bench::Bench;
 use crate::sandbox::kernel::descriptors;
 use crate::sandbox::run::SOON;
-use crate::sandbox::{End, Run};
+use crate::sandbox::{End, Run, Spec};
 use crate::sys;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
@@ -92,8 +92,20 @@ fn ends_with(bench: &Bench, run: &mut Run, command: Pid, signal: Signal, id: &st
 
 /// A command that ends by itself: the program ends with its status.
 fn passes_on(bench: &Bench, id: &str) -> Checked {
+    passes_on_after::<&str>(bench, &[], id)
+}
+
+/// The same of a program that has arguments before the command.
+fn passes_on_after<S: ToString>(bench: &Bench, args: &[S], id: &str) -> Checked {
+    passes_on_with(bench, bench.spec(args), id)
+}
+
+/// The same with orders for a sandbox, in which the command is still missing.
+fn passes_on_with(bench: &Bench, mut spec: Spec, id: &str) -> Checked {
     let wanted = status();
-    let mut run = bench.run(&["sh", "-c", &format!("exit {wanted}")])?;
+    let command = ["sh".to_owned(), "-c".to_owned(), format!("exit {wanted}")];
+    spec.main.argv.extend(command);
+    let mut run = bench.start(spec)?;
     let end = bench.over(&mut run)?;
     let observed = format!("{end}, of a command that exits with {wanted}");
     expect(

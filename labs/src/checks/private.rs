@@ -40,5 +40,6 @@ pub fn check(bench: &Bench) -> Checked {
             "no `shared:` in any line of /proc/PID/mountinfo",
         )?;
     }
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    super::passes_on_after(bench, &[&dir], "end")
 }
