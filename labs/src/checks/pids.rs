@@ -1,6 +1,6 @@
 //! `pids`: a limit of processes, and what is left is ended.
 
-use super::limits::cgroup_of;
+use super::limits::{cgroup_of, joins_before_exec};
 use crate::bench::Bench;
 use crate::sandbox::Run;
 use crate::sandbox::run::SOON;
@@ -25,6 +25,7 @@ pub fn check(bench: &Bench) -> Checked {
         max,
     )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    joins_before_exec(bench, &[&dir, &max.to_string()], "pids")?;
 
     // A bomb of sixty processes at most. A shell that cannot fork gives up at once, or tries again for seconds: then
     // it is ended, and its children are what is left.

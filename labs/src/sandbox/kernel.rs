@@ -187,7 +187,14 @@ pub fn cpu_time(pid: Pid) -> u64 {
 
 /// Where a process is in the tree of a controller (`""`: cgroup v2), cgroups(7).
 pub fn cgroup(pid: Pid, controller: &str) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    cgroup_in(
+        &fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?,
+        controller,
+    )
+}
+
+/// The same in the text of such a file.
+pub fn cgroup_in(text: &str, controller: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let controllers = parts.next()?;
