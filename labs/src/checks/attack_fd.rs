@@ -14,9 +14,9 @@ pub fn check(bench: &Bench) -> Checked {
     spec.main.jail.root = Root::Pivot;
     spec.main.jail.pid = true;
     spec.main.jail.leaks = vec![150 + (random() % 100) as i32]; // below any usual `ulimit -n`
-    has_secret(&mut bench.start(spec.clone())?, &secret)?;
+    has_secret(bench, &mut bench.start(spec.clone())?, &secret)?;
     spec.main.jail.leaks.clear();
     let another = super::secret(); // the first may have been kept somewhere
     spec.files[0].1.clone_from(&another);
-    is_stopped(&mut bench.start(spec)?, &another)
+    is_stopped(bench, &mut bench.start(spec)?, &another)
 }

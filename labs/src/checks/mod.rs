@@ -162,8 +162,8 @@ fn secret() -> String {
     format!("{:016x}", sys::random())
 }
 
-/// For an attack: what it printed must be the secret.
-fn has_secret(run: &mut Run, secret: &str) -> Checked {
+/// For an attack: what it printed must be the secret, its status must say so, and it must leave nothing.
+fn has_secret(bench: &Bench, run: &mut Run, secret: &str) -> Checked {
     let end = run.end()?;
     let said = format!(
         "{end}, and on standard output {:?}{}",
@@ -175,12 +175,14 @@ fn has_secret(run: &mut Run, secret: &str) -> Checked {
         "no-secret",
         said,
         "the content of the file, which only who reads it knows",
-    )
+    )?;
+    works(end)?;
+    bench.over(run).map(drop)
 }
 
 /// For an attack that the layer must stop: if it is not stopped the sandbox is broken; if it says that it was not, the
 /// program is.
-fn is_stopped(run: &mut Run, secret: &str) -> Checked {
+fn is_stopped(bench: &Bench, run: &mut Run, secret: &str) -> Checked {
     let end = run.end()?;
     if run.output().contains(secret) {
         return Err(anyhow::anyhow!(
@@ -188,7 +190,17 @@ fn is_stopped(run: &mut Run, secret: &str) -> Checked {
         )
         .into());
     }
-    fails(end)
+    fails(end)?;
+    bench.over(run).map(drop)
+}
+
+fn works(end: End) -> Checked {
+    expect(
+        end == End::Exited(0),
+        "denies",
+        format!("{end}, although the attack works"),
+        End::Exited(0),
+    )
 }
 
 fn fails(end: End) -> Checked {
