@@ -36,6 +36,7 @@ use crate::sandbox::run::SOON;
 use crate::sandbox::{End, Run, Spec};
 use crate::sys;
 use crate::verdict::{Checked, expect, fail};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -134,6 +135,14 @@ fn nothing_open(run: &mut Run, command: Pid, id: &str) -> Checked {
         }
         None => Ok(()),
     }
+}
+
+/// The highest descriptor in a sandbox, which gets the usual `ulimit -n` of 1024 for that, or as many as we may have.
+fn highest(spec: &mut Spec) -> Checked<i32> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let number = most.min(1024);
+    spec.rlimits.push((libc::RLIMIT_NOFILE, number));
+    Ok(number as i32 - 1)
 }
 
 /// An exit status that nobody guesses: not 0, 1, 2, nor one of a signal or of a missing program.
