@@ -100,6 +100,8 @@ pub struct Mount {
     pub point: String,
     /// Which filesystem.
     pub kind: String,
+    /// The device number, which all mounts of one filesystem share.
+    pub device: String,
     /// The line, to be shown.
     pub line: String,
     /// Does it pass mounts on to others?
@@ -114,6 +116,7 @@ pub fn mounts(pid: Pid) -> Vec<Mount> {
         Some(Mount {
             point: before.split(' ').nth(4)?.to_owned(),
             kind: after.split(' ').next()?.to_owned(),
+            device: before.split(' ').nth(2)?.to_owned(),
             line: line.to_owned(),
             shared: before.contains(" shared:"),
         })

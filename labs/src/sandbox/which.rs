@@ -2,7 +2,7 @@
 //! ended.
 
 use super::group::Group;
-use super::kernel::{self, Process};
+use super::kernel::{self, Mount, Process};
 use super::run::{Run, SOON};
 use super::spec::HOME;
 use crate::sys;
@@ -183,6 +183,11 @@ impl Run {
             ),
             None => Ok(()),
         }
+    }
+
+    /// Is it a filesystem that was nowhere when the sandbox came up? A bind mount is not.
+    pub fn is_new(&self, mount: &Mount) -> bool {
+        self.mounts.iter().all(|old| old.device != mount.device)
     }
 
     /// No mount is seen in the sandbox that was not there when it came up.
