@@ -100,7 +100,8 @@ impl Bench {
     /// # Errors
     /// If the host cannot do it.
     pub fn start(&self, mut spec: Spec) -> Checked<Run> {
-        spec.rlimits = vec![(libc::RLIMIT_FSIZE, 64 << 20), (libc::RLIMIT_CORE, 0)];
+        spec.rlimits
+            .extend([(libc::RLIMIT_FSIZE, 64 << 20), (libc::RLIMIT_CORE, 0)]);
         match &self.group {
             Ok(group) => {
                 spec.join = group.join();

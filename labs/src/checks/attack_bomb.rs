@@ -30,6 +30,7 @@ pub fn check(bench: &Bench) -> Checked {
         format!("{now} children{}", run.said()),
         format!("{number}, which stay"),
     )?;
+    all_sleep(&mut run)?;
     drop(run);
 
     const LIMIT: usize = 12;
@@ -53,5 +54,24 @@ pub fn check(bench: &Bench) -> Checked {
         "gave-up",
         observed,
         format!("{LIMIT}, the limit: it keeps what it got"),
+    )?;
+    all_sleep(&mut run)
+}
+
+/// The program and its children sleep, once they have all they can get.
+fn all_sleep(run: &mut Run) -> Checked {
+    let awake = |run: &Run| {
+        let processes = run.processes();
+        let awake = processes.iter().filter(|process| process.state == 'R');
+        awake.count()
+    };
+    let sleep = run.wait_for(Duration::from_secs(2), |run| {
+        (awake(run) == 0).then_some(())
+    })?;
+    expect(
+        sleep.is_some(),
+        "busy",
+        format!("{} of its processes run", awake(run)),
+        "all sleep",
     )
 }

@@ -12,10 +12,10 @@ pub fn check(bench: &Bench) -> Checked {
     spec.files.push((name, secret.clone()));
     spec.main.argv[0] = "/program".into(); // as it is called in there
     spec.main.jail.root = Root::Chroot;
-    has_secret(&mut bench.start(spec.clone())?, &secret)?;
+    has_secret(bench, &mut bench.start(spec.clone())?, &secret)?;
     spec.main.jail.root = Root::Pivot;
     spec.main.jail.pid = true;
     let another = super::secret(); // the first may have been kept somewhere
     spec.files[0].1.clone_from(&another);
-    is_stopped(&mut bench.start(spec)?, &another)
+    is_stopped(bench, &mut bench.start(spec)?, &another)
 }

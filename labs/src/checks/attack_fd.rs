@@ -1,6 +1,6 @@
 //! `attack-fd`: out of pivot_root through a descriptor that was left open.
 
-use super::{has_secret, is_stopped, secret};
+use super::{has_secret, highest, is_stopped, secret};
 use crate::bench::Bench;
 use crate::sandbox::Root;
 use crate::sys::random;
@@ -13,10 +13,11 @@ pub fn check(bench: &Bench) -> Checked {
     spec.main.argv[0] = "/program".into(); // as it is called in there
     spec.main.jail.root = Root::Pivot;
     spec.main.jail.pid = true;
-    spec.main.jail.leaks = vec![150 + (random() % 100) as i32]; // below any usual `ulimit -n`
-    has_secret(&mut bench.start(spec.clone())?, &secret)?;
+    let half = highest(&mut spec)? / 2;
+    spec.main.jail.leaks = vec![half + 1 + (random() % half as u64) as i32];
+    has_secret(bench, &mut bench.start(spec.clone())?, &secret)?;
     spec.main.jail.leaks.clear();
     let another = super::secret(); // the first may have been kept somewhere
     spec.files[0].1.clone_from(&another);
-    is_stopped(&mut bench.start(spec)?, &another)
+    is_stopped(bench, &mut bench.start(spec)?, &another)
 }

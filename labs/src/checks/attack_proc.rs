@@ -17,9 +17,9 @@ pub fn check(bench: &Bench) -> Checked {
     });
     spec.main.argv[0] = "/program".into(); // as it is called in there
     spec.main.jail.root = Root::Pivot;
-    has_secret(&mut bench.start(spec.clone())?, &secret)?;
+    has_secret(bench, &mut bench.start(spec.clone())?, &secret)?;
     spec.main.jail.pid = true;
     let another = super::secret(); // the first may have been kept somewhere
     spec.files[0].1.clone_from(&another);
-    is_stopped(&mut bench.start(spec)?, &another)
+    is_stopped(bench, &mut bench.start(spec)?, &another)
 }

@@ -1,6 +1,6 @@
 //! `attack-root`: root renames the host, unless he is root of a user namespace only.
 
-use super::fails;
+use super::{fails, works};
 use crate::bench::Bench;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
@@ -13,6 +13,8 @@ pub fn check(bench: &Bench) -> Checked {
     let now = run.ask(run.outside(), &["hostname"])?;
     let observed = format!("the host is called {now}; the program: {end}{}", run.said());
     expect(now == name, "unchanged", observed, name)?;
+    works(end)?;
+    bench.over(&mut run)?;
 
     spec.main.jail.user = true;
     let mut run = bench.start(spec.clone())?;
@@ -23,5 +25,6 @@ pub fn check(bench: &Bench) -> Checked {
         )
         .into());
     }
-    fails(end)
+    fails(end)?;
+    bench.over(&mut run).map(drop)
 }

@@ -12,9 +12,9 @@ pub fn check(bench: &Bench) -> Checked {
         serve: Some((name.clone(), secret.clone())),
         ..Start::default()
     });
-    has_secret(&mut bench.start(spec.clone())?, &secret)?;
+    has_secret(bench, &mut bench.start(spec.clone())?, &secret)?;
     spec.main.jail.net = true;
     let another = super::secret(); // the first may have been kept somewhere
     spec.companions[0].serve = Some((name, another.clone()));
-    is_stopped(&mut bench.start(spec)?, &another)
+    is_stopped(bench, &mut bench.start(spec)?, &another)
 }

@@ -1,6 +1,6 @@
 //! `cpu`: a quota that is set, and holds.
 
-use super::limits::cgroup_of;
+use super::limits::{cgroup_of, joins_before_exec};
 use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::Group;
@@ -47,7 +47,8 @@ pub fn check(bench: &Bench) -> Checked {
         observed,
         format!("about {percent} %"),
     )?;
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    joins_before_exec(bench, &[&dir, &percent.to_string()], "cpu")
 }
 
 /// What the kernel says the limit is.

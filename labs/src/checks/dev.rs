@@ -1,11 +1,13 @@
 //! `dev`: the devices that a program expects, and no others.
 
 use crate::bench::Bench;
+use crate::sandbox::Run;
 use crate::sandbox::kernel::{mounts, namespace, seen_by};
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::stat::{major, minor};
+use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
@@ -79,6 +81,7 @@ pub fn check(bench: &Bench) -> Checked {
             format!("a link to {wanted}"),
         )?;
     }
+    only_new_mounts(&run, command, &dir)?;
     // Of a bind mount the files would be outside, too: it has the device number of what is there.
     let number = |pid| fs::metadata(seen_by(pid, &dir)).map(|meta| meta.dev());
     let new = number(command)? != number(run.outside())?;
@@ -101,5 +104,33 @@ pub fn check(bench: &Bench) -> Checked {
         );
         return fail("no-tmpfs", observed, "it is empty, as it was");
     }
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    super::passes_on_after(bench, &[&dir], "end")
+}
+
+/// What is mounted below: the devices, terminals, and new filesystems, but nothing of the host's.
+fn only_new_mounts(run: &Run, command: Pid, dir: &str) -> Checked {
+    for mount in mounts(command) {
+        let Some(name) = mount.point.strip_prefix(&format!("{dir}/")) else {
+            continue;
+        };
+        let meta = fs::metadata(seen_by(command, &mount.point)).ok();
+        let device = meta.filter(|meta| meta.file_type().is_char_device());
+        let device = device.map(|meta| (major(meta.rdev()), minor(meta.rdev())));
+        let allowed = match name {
+            "pts" => mount.kind == "devpts" && run.is_new(&mount),
+            "shm" => mount.kind == "tmpfs" && run.is_new(&mount),
+            "mqueue" => mount.kind == "mqueue" && run.is_new(&mount),
+            "ptmx" => device == Some((5, 2)),
+            "console" => matches!(device, Some((5, 1) | (136..=143, _))), // or a terminal of devpts
+            name => DEVICES.iter().any(|(device, _)| *device == name),
+        };
+        expect(
+            allowed,
+            "too-much",
+            format!("mounted in it: {}", mount.line),
+            "the devices, and new filesystems on pts, shm and mqueue",
+        )?;
+    }
+    Ok(())
 }

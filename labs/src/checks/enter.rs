@@ -8,23 +8,27 @@ use crate::verdict::{Checked, expect};
 
 pub fn check(bench: &Bench) -> Checked {
     let (other, sleep) = (unique_sleep(), unique_sleep());
-    let mut spec = bench.spec(&["{pid}", "sleep", &sleep]);
-    let jail = Jail {
-        net: true,
-        pid: true,
-        hostname: Some("other".into()),
-        ..Jail::default()
+    // The process whose namespaces are to be entered, and a command.
+    let orders = |command: &[&str]| {
+        let mut spec = bench.spec(&[&["{pid}"], command].concat());
+        let jail = Jail {
+            net: true,
+            pid: true,
+            hostname: Some("other".into()),
+            ..Jail::default()
+        };
+        spec.companions.push(Start {
+            argv: vec!["sleep".into(), other.clone()],
+            jail,
+            serve: None,
+        });
+        spec
     };
-    spec.companions.push(Start {
-        argv: vec!["sleep".into(), other.clone()],
-        jail,
-        serve: None,
-    });
-    let mut run = bench.start(spec)?;
-    let other = run.companion(&other)?.pid;
+    let mut run = bench.start(orders(&["sleep", &sleep]))?;
+    let entered = run.companion(&other)?.pid;
     let command = run.command(&sleep)?;
     for name in ["uts", "net", "mnt", "pid"] {
-        let (ours, wanted) = (namespace(command, name), namespace(other, name));
+        let (ours, wanted) = (namespace(command, name), namespace(entered, name));
         expect(
             ours == wanted,
             &format!("wrong-{name}"),
@@ -32,5 +36,6 @@ pub fn check(bench: &Bench) -> Checked {
             format!("{wanted}, as the process"),
         )?;
     }
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    super::passes_on_with(bench, orders(&[]), "end")
 }

@@ -1,6 +1,6 @@
 //! `freeze`: all stand still, and go on.
 
-use super::limits::cgroup_of;
+use super::limits::{cgroup_of, joins_before_exec};
 use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::kernel::cpu_time;
@@ -52,5 +52,6 @@ pub fn check(bench: &Bench) -> Checked {
         format!("the kernel says {:?}", state()),
         "the command goes on",
     )?;
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    joins_before_exec(bench, &[&dir], "freezer")
 }

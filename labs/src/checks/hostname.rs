@@ -31,7 +31,8 @@ pub fn check(bench: &Bench) -> Checked {
         now == name,
         "name",
         format!("inside, the host name is {now}"),
-        name,
+        &name,
     )?;
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    super::passes_on_after(bench, &[&name], "end")
 }

@@ -1,7 +1,8 @@
-//! What the labs about cgroups share: the command is in a cgroup of its own, and nobody else is.
+//! What the labs about cgroups share: the command is in a cgroup of its own, from its first instruction, and nobody else is.
 
 use crate::bench::Bench;
-use crate::sandbox::Run;
+use crate::sandbox::kernel::{cgroup, cgroup_in};
+use crate::sandbox::{End, Run};
 use crate::verdict::{Checked, expect};
 use nix::unistd::Pid;
 use std::path::PathBuf;
@@ -10,17 +11,12 @@ use std::time::Duration;
 /// The directory of the cgroup that the command is in.
 pub fn cgroup_of(bench: &Bench, run: &mut Run, command: Pid, controller: &str) -> Checked<PathBuf> {
     let group = bench.group()?;
-    // It may still be on its way.
-    let place = |pid| {
-        group
-            .place_of(pid, controller)
-            .filter(|place| !place.is_empty() && place != "program")
-    };
+    let place = |pid| group.place_of(pid, controller).filter(is_new);
+    // Who joins too late is told so by joins_before_exec.
     let found = run.wait_for(Duration::from_millis(200), |_| place(command))?;
     let observed = format!(
         "it is in {}",
-        crate::sandbox::kernel::cgroup(command, if group.is_v2() { "" } else { controller })
-            .unwrap_or_default()
+        cgroup(command, if group.is_v2() { "" } else { controller }).unwrap_or_default()
     );
     expect(
         found.is_some(),
@@ -37,4 +33,38 @@ pub fn cgroup_of(bench: &Bench, run: &mut Run, command: Pid, controller: &str) -
         "only the command is",
     )?;
     Ok(group.dir(controller).join(found.unwrap_or_default()))
+}
+
+/// Is it a cgroup that the program has made?
+fn is_new(place: &String) -> bool {
+    !place.is_empty() && place != "program"
+}
+
+/// A command whose first act is to tell its cgroup, and that ends by itself: it was in a new cgroup before exec, and the
+/// program, which has arguments before the command, ends with its status.
+pub fn joins_before_exec(bench: &Bench, args: &[&str], controller: &str) -> Checked {
+    let wanted = super::status();
+    let tell =
+        format!("while read -r line; do echo \"$line\"; done </proc/self/cgroup; exit {wanted}");
+    let mut run = bench.run(&[args, &["sh", "-c", &tell]].concat())?;
+    let end = bench.over(&mut run)?;
+    let group = bench.group()?;
+    let place = group.place_in(&run.output(), controller);
+    let key = if group.is_v2() { "" } else { controller };
+    expect(
+        place.is_some_and(|place| is_new(&place)),
+        "outside",
+        format!(
+            "the first thing that the command reads is its cgroup: {}",
+            cgroup_in(&run.output(), key).unwrap_or_default()
+        ),
+        "it is in a new one before exec, not a moment later",
+    )?;
+    let observed = format!("{end}, of a command that exits with {wanted}");
+    expect(
+        end == End::Exited(wanted),
+        "end",
+        observed,
+        End::Exited(wanted),
+    )
 }

@@ -33,9 +33,10 @@ mod uidmap;
 use crate::bench::Bench;
 use crate::sandbox::kernel::{catches, descriptors, wants_to_run};
 use crate::sandbox::run::SOON;
-use crate::sandbox::{End, Run};
+use crate::sandbox::{End, Run, Spec};
 use crate::sys;
 use crate::verdict::{Checked, expect, fail};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::time::Duration;
@@ -93,8 +94,20 @@ fn ends_with(bench: &Bench, run: &mut Run, command: Pid, signal: Signal, id: &st
 
 /// A command that ends by itself: the program ends with its status.
 fn passes_on(bench: &Bench, id: &str) -> Checked {
+    passes_on_after::<&str>(bench, &[], id)
+}
+
+/// The same of a program that has arguments before the command.
+fn passes_on_after<S: ToString>(bench: &Bench, args: &[S], id: &str) -> Checked {
+    passes_on_with(bench, bench.spec(args), id)
+}
+
+/// The same with orders for a sandbox, in which the command is still missing.
+fn passes_on_with(bench: &Bench, mut spec: Spec, id: &str) -> Checked {
     let wanted = status();
-    let mut run = bench.run(&["sh", "-c", &format!("exit {wanted}")])?;
+    let command = ["sh".to_owned(), "-c".to_owned(), format!("exit {wanted}")];
+    spec.main.argv.extend(command);
+    let mut run = bench.start(spec)?;
     let end = bench.over(&mut run)?;
     let observed = format!("{end}, of a command that exits with {wanted}");
     expect(
@@ -136,6 +149,14 @@ fn is_ready(run: &mut Run, program: Pid, signal: Signal) -> Checked {
     Ok(())
 }
 
+/// The highest descriptor in a sandbox, which gets the usual `ulimit -n` of 1024 for that, or as many as we may have.
+fn highest(spec: &mut Spec) -> Checked<i32> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let number = most.min(1024);
+    spec.rlimits.push((libc::RLIMIT_NOFILE, number));
+    Ok(number as i32 - 1)
+}
+
 /// An exit status that nobody guesses: not 0, 1, 2, nor one of a signal or of a missing program.
 fn status() -> i32 {
     3 + (sys::random() % 90) as i32
@@ -162,8 +183,8 @@ fn secret() -> String {
     format!("{:016x}", sys::random())
 }
 
-/// For an attack: what it printed must be the secret.
-fn has_secret(run: &mut Run, secret: &str) -> Checked {
+/// For an attack: what it printed must be the secret, its status must say so, and it must leave nothing.
+fn has_secret(bench: &Bench, run: &mut Run, secret: &str) -> Checked {
     let end = run.end()?;
     let said = format!(
         "{end}, and on standard output {:?}{}",
@@ -175,12 +196,14 @@ fn has_secret(run: &mut Run, secret: &str) -> Checked {
         "no-secret",
         said,
         "the content of the file, which only who reads it knows",
-    )
+    )?;
+    works(end)?;
+    bench.over(run).map(drop)
 }
 
 /// For an attack that the layer must stop: if it is not stopped the sandbox is broken; if it says that it was not, the
 /// program is.
-fn is_stopped(run: &mut Run, secret: &str) -> Checked {
+fn is_stopped(bench: &Bench, run: &mut Run, secret: &str) -> Checked {
     let end = run.end()?;
     if run.output().contains(secret) {
         return Err(anyhow::anyhow!(
@@ -188,7 +211,17 @@ fn is_stopped(run: &mut Run, secret: &str) -> Checked {
         )
         .into());
     }
-    fails(end)
+    fails(end)?;
+    bench.over(run).map(drop)
+}
+
+fn works(end: End) -> Checked {
+    expect(
+        end == End::Exited(0),
+        "denies",
+        format!("{end}, although the attack works"),
+        End::Exited(0),
+    )
 }
 
 fn fails(end: End) -> Checked {

@@ -1,10 +1,10 @@
 //! `pids`: a limit of processes, and what is left is ended.
 
-use super::limits::cgroup_of;
+use super::limits::{cgroup_of, joins_before_exec};
 use crate::bench::Bench;
-use crate::sandbox::Run;
 use crate::sandbox::run::SOON;
 use crate::sandbox::which::unique_sleep;
+use crate::sandbox::{Run, Start};
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
@@ -25,13 +25,21 @@ pub fn check(bench: &Bench) -> Checked {
         max,
     )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    joins_before_exec(bench, &[&dir, &max.to_string()], "pids")?;
 
     // A bomb of sixty processes at most. A shell that cannot fork gives up at once, or tries again for seconds: then
     // it is ended, and its children are what is left.
     let (mark, sleep) = (super::secret(), unique_sleep());
     let bomb =
         format!("i=0; while [ $i -lt 60 ]; do sleep {sleep} & i=$((i+1)); done; sleep {sleep}");
-    let mut run = bench.run(&[&dir, &max.to_string(), "sh", "-c", &bomb, &mark])?;
+    let mut spec = bench.spec(&[&dir, &max.to_string(), "sh", "-c", &bomb, &mark]);
+    // Somebody else, outside of the cgroup.
+    let other = unique_sleep();
+    spec.companions.push(Start {
+        argv: vec!["sleep".into(), other],
+        ..Start::default()
+    });
+    let mut run = bench.start(spec)?;
     let bombs = |run: &Run| {
         run.processes()
             .iter()
@@ -54,5 +62,12 @@ pub fn check(bench: &Bench) -> Checked {
     {
         run.signal(shell.pid, Signal::SIGKILL).ok();
     }
-    bench.over(&mut run).map(drop)
+    bench.over(&mut run)?;
+    let killed = run.companion_ended(0, Duration::from_millis(100))?;
+    expect(
+        killed.is_none(),
+        "others-too",
+        "a process outside of the cgroup was killed as well",
+        "only those in the cgroup are",
+    )
 }

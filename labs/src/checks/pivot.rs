@@ -29,7 +29,8 @@ pub fn check(bench: &Bench) -> Checked {
         &canary,
         ["not-the-root", "cwd", "old-root", "chroot-only"],
     )?;
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    super::passes_on_after(bench, &[format!("{HOME}/rootfs")], "end")
 }
 
 /// Is the tree the root of a process, and are the files of the old root gone? The findings are: another root, a current

@@ -54,5 +54,6 @@ pub fn check(bench: &Bench) -> Checked {
             format!("{wanted} {outside} 1"),
         )?;
     }
-    super::ends_with(bench, &mut run, command, super::signal(), "end")
+    super::ends_with(bench, &mut run, command, super::signal(), "end")?;
+    super::passes_on_after(bench, &[uid, gid], "end")
 }

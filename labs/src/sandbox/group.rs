@@ -161,8 +161,16 @@ impl Group {
 
     /// Where a process is in the tree of a controller, below this group; `None` if it is not below it.
     pub fn place_of(&self, pid: Pid, controller: &str) -> Option<String> {
+        self.place_in(
+            &fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?,
+            controller,
+        )
+    }
+
+    /// The same of a process that has told what is in its /proc/self/cgroup.
+    pub fn place_in(&self, text: &str, controller: &str) -> Option<String> {
         let controller = if self.v2 { "" } else { controller };
-        let path = super::kernel::cgroup(pid, controller)?;
+        let path = super::kernel::cgroup_in(text, controller)?;
         let (_, below) = path.split_once(&format!("/{}/{BOX}", self.name))?;
         Some(below.trim_start_matches('/').to_owned())
     }

@@ -309,6 +309,10 @@ fn mounts(spec: &Spec, program: &[u8]) -> Step {
     }
     for (name, content) in &spec.files {
         step(name, fs::write(name, content))?;
+        if content.starts_with("#!") {
+            let mode = fs::Permissions::from_mode(0o755);
+            step("chmod", fs::set_permissions(name, mode))?;
+        }
     }
     let bind = MsFlags::MS_BIND;
     for (source, name) in &spec.cgroups {

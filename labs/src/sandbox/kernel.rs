@@ -96,7 +96,7 @@ pub fn catches(pid: Pid, signal: i32) -> bool {
 /// A mount as a process sees it: proc_pid_mountinfo(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// The filesystem, by the number that each has while it is mounted.
+    /// The filesystem, by its device number, which all mounts of it share.
     pub device: String,
     /// Which directory of the filesystem is mounted.
     pub root: String,
@@ -221,7 +221,14 @@ pub fn cpu_time_of_all(pid: Pid) -> u64 {
 
 /// Where a process is in the tree of a controller (`""`: cgroup v2), cgroups(7).
 pub fn cgroup(pid: Pid, controller: &str) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    cgroup_in(
+        &fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?,
+        controller,
+    )
+}
+
+/// The same in the text of such a file.
+pub fn cgroup_in(text: &str, controller: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let controllers = parts.next()?;

@@ -19,7 +19,7 @@ pub struct Spec {
     pub join: Vec<PathBuf>,
     /// Directories of cgroups that appear inside, each under a name.
     pub cgroups: Vec<(PathBuf, String)>,
-    /// Files in [`HOME`], with their contents.
+    /// Files in [`HOME`], with their contents; what begins with `#!` may be executed.
     pub files: Vec<(String, String)>,
     /// Limits that a process sets on itself, for hosts without cgroups: resource number and value.
     pub rlimits: Vec<(u32, u64)>,

@@ -244,6 +244,11 @@ impl Run {
         Ok(mounts)
     }
 
+    /// Is it a filesystem that was nowhere when the sandbox came up? A bind mount is not.
+    pub fn is_new(&self, mount: &Mount) -> bool {
+        self.mounts.iter().all(|old| old.device != mount.device)
+    }
+
     /// No mount is seen in the sandbox that was not there when it came up.
     ///
     /// # Errors

@@ -1,0 +1,47 @@
+// must get: end
+//! enter PID CMD ARG…: runs a command in the namespaces of a process.
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, execvp, fork};
+use std::ffi::CString;
+use std::fs::File;
+use std::process::exit;
+
+fn main() -> std::io::Result<()> {
+    let pid = std::env::args().nth(1).unwrap();
+    let command = command(1);
+    let mut files = Vec::new();
+    for name in ["uts", "net", "pid", "mnt"] {
+        files.push(File::open(format!("/proc/{pid}/ns/{name}"))?);
+    }
+    for file in files {
+        setns(file, CloneFlags::empty())?;
+    }
+    match unsafe { fork()? } {
+        ForkResult::Child => become_it(&command),
+        ForkResult::Parent { child } => exit(wait_for(child)),
+    }
+}
+
+/// Given: the command, from the arguments behind the first `skip`.
+fn command(skip: usize) -> Vec<CString> {
+    let args = std::env::args().skip(1 + skip);
+    args.map(|arg| CString::new(arg).unwrap()).collect()
+}
+
+/// Given: this process becomes the command.
+fn become_it(command: &[CString]) -> ! {
+    let error = execvp(&command[0], command).unwrap_err();
+    eprintln!("{:?}: {error}", command[0]);
+    exit(127)
+}
+
+/// Given: waits for a child; the status is what a shell would have in `$?`.
+fn wait_for(child: Pid) -> i32 {
+    match waitpid(child, None) {
+        Ok(WaitStatus::Exited(..)) => 0,
+        Ok(WaitStatus::Signaled(_, signal, _)) => 128 + signal as i32,
+        other => panic!("waitpid: {other:?}"),
+    }
+}
