@@ -271,11 +271,12 @@ async fn start(serve: Serve) -> Result<()> {
     let router = api::router(Arc::clone(&app));
     let room = Arc::new(Semaphore::new(serve.limits.connections));
     let grace = Duration::from_secs(serve.grace);
+    let told_to_end = told_to_end()?; // before anybody sees that we listen
     for listener in listeners {
         tracing::info!("listening on {}", listener.url());
         serving.spawn(listener.serve(router.clone(), Arc::clone(&room), shutdown.clone(), grace));
     }
-    told_to_end().await?;
+    told_to_end.await;
     tracing::info!(
         "ending: no new connections, and {} s for what goes on",
         serve.grace
@@ -377,14 +378,15 @@ async fn adopt(serve: &Serve, store: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// SIGTERM, or Ctrl-C.
-async fn told_to_end() -> Result<()> {
+/// SIGTERM, or Ctrl-C, from now on.
+fn told_to_end() -> Result<impl Future<Output = ()>> {
     let cannot = || "cannot wait for signals";
     let mut terminate = signal(SignalKind::terminate()).with_context(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).with_context(cannot)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
