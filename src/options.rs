@@ -166,7 +166,11 @@ impl Options {
 
     fn config(&self) -> Result<Config> {
         let limits = self.limits.changes()?.apply(&Limits::default())?;
-        let here = std::env::current_dir().context(|| "cannot tell the current directory")?;
+        // Only if it is needed: it may have been removed.
+        let here = match self.volume.iter().all(|text| text.starts_with('/')) {
+            true => PathBuf::new(),
+            false => std::env::current_dir().context(|| "cannot tell the current directory")?,
+        };
         let volumes = self.volume.iter().map(|text| {
             let volume = Volume::parse(text, &here)?;
             volume.source_metadata()?;

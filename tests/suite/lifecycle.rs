@@ -25,6 +25,7 @@ tests![
     stop_asks_and_then_insists,
     running_is_believed_only_of_a_living_process,
     who_ignores_his_children_is_told_the_exit_status,
+    the_current_directory_may_be_gone,
     a_running_container_is_not_started_or_deleted,
     a_stopped_container_starts_again,
     rm_leaves_nothing_and_without_it_the_record_stays,
@@ -309,6 +310,25 @@ fn scratch_root(home: &Home) -> std::path::PathBuf {
             .success()
     );
     root
+}
+
+fn the_current_directory_may_be_gone() -> Outcome {
+    let home = Home::new()?;
+    let (dir, volume) = home.volume();
+    let mut minirun = home.minirun(&["run", "--rm", "--rootfs"]);
+    minirun.arg(rootfs()).args(UNLIMITED).arg(volume);
+    minirun.args(["--", "pwd"]);
+    let mut sh = Command::new("sh");
+    sh.args([
+        "-c",
+        r#"cd "$0" && mkdir gone && cd gone && rmdir ../gone && "$@""#,
+    ]);
+    sh.arg(&dir)
+        .arg(minirun.get_program())
+        .args(minirun.get_args());
+    sh.env("MINIRUN_HOME", home.path());
+    assert_eq!(run(&mut sh).succeeded().stdout, "/\n");
+    Ok(())
 }
 
 /// Some daemons do, and what they start inherits it: wait(2), NOTES.
