@@ -133,6 +133,7 @@ impl Bench {
     pub fn over(&self, run: &mut Run) -> Checked<crate::sandbox::End> {
         let end = run.end_within(SOON)?;
         run.nothing_left(self.group.as_ref().ok())?;
+        run.no_file_left()?;
         Ok(end)
     }
 }

@@ -41,7 +41,8 @@ pub fn check(bench: &Bench) -> Checked {
         "killed-itself",
         format!("killed by SIGKILL, and its cgroup has oom_kill {kills}"),
         "the limit kills it: oom_kill 1",
-    )
+    )?;
+    bench.over(&mut run).map(drop)
 }
 
 /// It uses as much, and keeps it for a while that is long enough on a slow machine.

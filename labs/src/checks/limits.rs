@@ -13,7 +13,7 @@ pub fn cgroup_of(bench: &Bench, run: &mut Run, command: Pid, controller: &str) -
     let group = bench.group()?;
     let place = |pid| group.place_of(pid, controller).filter(is_new);
     // Who joins too late is told so by joins_before_exec.
-    let found = run.wait_for(Duration::from_millis(200), |_| place(command))?;
+    let found = run.wait_for(Duration::from_secs(1), |_| place(command))?;
     let observed = format!(
         "it is in {}",
         cgroup(command, if group.is_v2() { "" } else { controller }).unwrap_or_default()

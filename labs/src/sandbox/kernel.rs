@@ -3,6 +3,7 @@
 use anyhow::Context;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,25 @@ pub fn seen_by(pid: Pid, path: impl AsRef<Path>) -> PathBuf {
     let path = path.as_ref();
     let path = path.strip_prefix("/").unwrap_or(path);
     Path::new(&format!("/proc/{pid}/root")).join(path)
+}
+
+/// All files below a directory, as a process names them, but not what is on other filesystems.
+pub fn files(pid: Pid, dir: &str) -> BTreeSet<PathBuf> {
+    let (mut found, mut dirs) = (BTreeSet::new(), vec![PathBuf::from(dir)]);
+    let device = |path: &Path| fs::symlink_metadata(seen_by(pid, path)).map(|meta| meta.dev());
+    let here = device(Path::new(dir)).ok();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(seen_by(pid, &dir)).into_iter().flatten() {
+            let Ok(entry) = entry else { continue };
+            let path = dir.join(entry.file_name());
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_dir && device(&path).ok() == here {
+                dirs.push(path.clone());
+            }
+            found.insert(path);
+        }
+    }
+    found
 }
 
 /// Opens a file of the sandbox for writing. The exercise may have put a symlink there, or in the way to it: then the

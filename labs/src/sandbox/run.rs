@@ -2,18 +2,19 @@
 
 use super::group::{Group, thaw};
 use super::kernel::{self, Mount, Process};
-use super::spec::{Event, HOME, Spec};
+use super::spec::{Event, HOME, Spec, WRITABLE};
 use crate::sys;
 use crate::verdict::{Checked, Missing, Stop, fail};
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -56,6 +57,8 @@ pub struct Run {
     files: tempfile::TempDir,
     /// The mounts that there were when it came up.
     pub(super) mounts: Vec<Mount>,
+    /// The files that there were in the only directory that can be written to.
+    pub(super) files_before: BTreeSet<PathBuf>,
     deadline: Instant,
     waits_for_ids: bool,
     ready: bool,
@@ -104,6 +107,7 @@ impl Run {
             spec,
             files,
             mounts: Vec::new(),
+            files_before: BTreeSet::new(),
             deadline: Instant::now() + Duration::from_secs(seconds),
             orders: ours,
             waits_for_ids: false,
@@ -120,6 +124,7 @@ impl Run {
             return Err(anyhow!("the sandbox ({}) is not in its cgroup: {now}", run.init).into());
         }
         run.mounts = kernel::mounts(run.outside());
+        run.files_before = kernel::files(run.outside(), WRITABLE);
         run.orders.write_all(b"\n")?;
         run.until(|run| run.started.contains_key(&run.main))?;
         Ok(run)

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// Where everything of an exercise is, inside.
 pub const HOME: &str = "/tmp/lab";
 
+/// The only directory inside in which files can be made: /dev/shm and /run are read-only.
+pub const WRITABLE: &str = "/tmp";
+
 /// What is to be set up, and what is to run in it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Spec {

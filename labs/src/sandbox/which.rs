@@ -4,7 +4,7 @@
 use super::group::Group;
 use super::kernel::{self, Mount, Process};
 use super::run::{Run, SOON};
-use super::spec::HOME;
+use super::spec::{HOME, WRITABLE};
 use crate::sys;
 use crate::verdict::{Checked, fail};
 use anyhow::{Context, anyhow};
@@ -242,6 +242,22 @@ impl Run {
             is_old && !is_given && !is_device(mount)
         });
         Ok(mounts)
+    }
+
+    /// No file is there that was not there when the sandbox came up.
+    ///
+    /// # Errors
+    /// `leak-file`.
+    pub fn no_file_left(&self) -> Checked {
+        let now = kernel::files(self.outside(), WRITABLE);
+        match now.difference(&self.files_before).next() {
+            Some(path) => fail(
+                "leak-file",
+                format!("left: {}", path.display()),
+                "what the program makes it removes",
+            ),
+            None => Ok(()),
+        }
     }
 
     /// Is it a filesystem that was nowhere when the sandbox came up? A bind mount is not.

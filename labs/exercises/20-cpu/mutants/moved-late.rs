@@ -22,7 +22,7 @@ fn main() -> std::io::Result<()> {
     match unsafe { fork()? } {
         ForkResult::Child => become_it(&command),
         ForkResult::Parent { child } => {
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(std::time::Duration::from_millis(500));
             fs::write(group.join("cgroup.procs"), child.to_string()).ok();
             let status = wait_for(child);
             fs::remove_dir(&group)?;

@@ -21,7 +21,7 @@ fn main() -> std::io::Result<()> {
     match unsafe { fork()? } {
         ForkResult::Child => become_it(&command),
         ForkResult::Parent { child } => {
-            sleep(Duration::from_millis(100));
+            sleep(Duration::from_millis(500));
             fs::write(group.join("cgroup.procs"), child.to_string()).ok();
             let status = wait_for(child);
             remove(&group)?;

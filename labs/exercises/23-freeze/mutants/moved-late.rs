@@ -23,7 +23,7 @@ fn main() -> std::io::Result<()> {
             become_it(&command)
         }
         ForkResult::Parent { child } => {
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(std::time::Duration::from_millis(500));
             fs::write(group.join("cgroup.procs"), child.to_string()).ok();
             child
         }
