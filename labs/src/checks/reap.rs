@@ -11,9 +11,10 @@ use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::fs;
 use std::time::Duration;
 
-/// A line that ends at once. It makes a file, so that one sees that it has run.
+/// A line that ends at once. It empties a file, so that one sees that it has run.
 struct Short {
     mark: String,
     line: String,
@@ -21,15 +22,16 @@ struct Short {
 
 impl Short {
     fn new(end: &str) -> Short {
-        let mark = format!("{HOME}/{}", secret());
-        let line = format!(">{mark}; {end}");
+        let mark = secret();
+        let line = format!(">{HOME}/{mark}; {end}");
         Short { mark, line }
     }
 
     /// Has it run, and ended? Whose child it was makes no difference.
     fn is_over(&self, run: &Run) -> bool {
         let runs = |argv: &[String]| argv.ends_with(&["-c".to_owned(), self.line.clone()]);
-        let has_run = seen_by(run.outside(), &self.mark).exists();
+        let mark = seen_by(run.outside(), format!("{HOME}/{}", self.mark));
+        let has_run = fs::metadata(mark).is_ok_and(|meta| meta.len() == 0);
         has_run && !run.processes().iter().any(|process| runs(&process.argv))
     }
 }
@@ -45,7 +47,12 @@ pub fn check(bench: &Bench) -> Checked {
     short.extend((0..killed).map(|_| Short::new("kill -9 $$")));
     let mut lines = vec![format!("exec sleep {one}"), format!("exec sleep {two}")];
     lines.extend(short.iter().map(|short| short.line.clone()));
-    let mut run = bench.run(&lines)?;
+    let mut spec = bench.spec(&lines);
+    let marks = short
+        .iter()
+        .map(|short| (short.mark.clone(), "full".into()));
+    spec.files.extend(marks);
+    let mut run = bench.start(spec)?;
     let first = run.command(&one)?;
     let second = run.find(&two)?;
     let observed = "the second command waits for the first";
