@@ -263,9 +263,9 @@ pub fn plan_to_join(spec: JoinSpec) -> Result<Plan> {
         process_1: process_1.context(|| "cannot copy a descriptor")?,
         flags: spec.others.to_join(),
     }));
+    // ANCHOR_END: join
     steps.push(Step::NewSession);
     steps.push(Step::NewKeyring);
-    // ANCHOR_END: join
     add_streams(&mut steps, spec.streams, spec.account);
     steps.push(Step::Umask(Mode::from_bits_truncate(0o022)));
     steps.push(Step::CloseFiles);
