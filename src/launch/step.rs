@@ -146,7 +146,7 @@ pub struct Pipes {
     pub streams: [OwnedFd; 3],
     /// Who may open them by name, as /dev/stdout.
     pub owner: libc::uid_t,
-    /// Which of them are pipes, and not root\'s: /dev/null, where there is no input, is not ours to give away.
+    /// Which of them are pipes, and not root's: /dev/null, where there is no input, is not ours to give away.
     pub to_give_away: [bool; 3],
 }
 
