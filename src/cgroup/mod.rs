@@ -171,7 +171,13 @@ impl Cgroup {
         for (file, value) in setting.files(version) {
             let path = dir.join(file);
             let action = Action::SetLimit(&path, &value);
-            match trace.act(&action, |calls| write_once(calls, &path, &value)) {
+            let mut written = trace.act(&action, |calls| write_once(calls, &path, &value));
+            let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+            if version == Version::V2 && written.as_ref().is_err_and(is_missing) {
+                wait_for_files(&dir, setting.controller);
+                written = write_once(&mut Answers::unwanted(), &path, &value);
+            }
+            match written {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && setting.is_swap() => {
                     return no_swap_accounting();
                 }
@@ -364,6 +370,17 @@ fn pids_below(dir: &Path) -> BTreeSet<i32> {
         }
     }
     pids
+}
+
+/// v2: a container that starts at the same time may be enabling the controller. The kernel lists it in
+/// `cgroup.subtree_control` before it has made the files, so that we have not waited for them. The same request once more
+/// is answered after the first.
+fn wait_for_files(dir: &Path, controller: &str) {
+    if let Some(parent) = dir.parent() {
+        let file = parent.join("cgroup.subtree_control");
+        let value = format!("+{controller}");
+        write_once(&mut Answers::unwanted(), &file, &value).ok();
+    }
 }
 
 #[cfg(test)]

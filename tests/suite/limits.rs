@@ -17,6 +17,7 @@ tests![
     a_container_gets_its_share_of_the_cpu_and_no_more,
     the_pids_limit_stops_a_fork_bomb,
     two_containers_have_limits_of_their_own,
+    containers_that_start_at_the_same_moment_have_their_limits,
     max_is_no_limit,
     strict_refuses_to_start_without_a_limit,
     a_limit_that_cannot_be_set_is_reported_everywhere,
@@ -286,6 +287,22 @@ fn two_containers_have_limits_of_their_own() -> Outcome {
             !members.is_empty() && members.iter().all(|pids| *pids == only),
             "{members:?}"
         );
+    }
+    Ok(())
+}
+
+/// The first container of all makes the cgroup that is above all, and enables controllers in it; here all are the first.
+fn containers_that_start_at_the_same_moment_have_their_limits() -> Outcome {
+    let home = home(&["memory", "cpu", "pids"])?;
+    for round in 0..3 {
+        std::thread::scope(|scope| {
+            let start = |_| scope.spawn(|| home.run(&["--strict"], &["true"]));
+            let all: Vec<_> = (0..4).map(start).collect();
+            for run in all {
+                let ended = run.join().unwrap();
+                assert!(ended.status.success(), "round {round}: {ended:?}");
+            }
+        });
     }
     Ok(())
 }
