@@ -190,6 +190,7 @@ impl Package {
 
 /// What a command says and how it ends, as [`Command::output`]; if we are asked to end, so is it.
 fn output(command: &mut Command) -> Result<Output> {
+    sys::note_interrupts()?; // Ctrl-C does not reach it: timeout(1) makes a process group of its own
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn();
     let child = child.context("cannot run timeout, of GNU coreutils")?;

@@ -205,6 +205,7 @@ fn who_interrupts_a_check_or_a_build_leaves_nothing() -> Outcome {
         fn main() { println!(\"{X}\") }";
     for (command, source, process) in [
         (&["check", "errors"][..], hangs, "^sleep 4713.0817"),
+        (&["check", "errors"], endless, "crate-name errors "),
         (&["grade", "errors"], endless, "crate-name errors "),
     ] {
         fs::write(workspace.file("24-errors"), source).unwrap();
