@@ -254,11 +254,8 @@ fn without_user_namespaces_it_is_skipped_and_nothing_is_green() -> Outcome {
     let public = fs::Permissions::from_mode(0o755);
     fs::set_permissions(workspace.path().parent().unwrap(), public).unwrap();
     // An ordinary user, in a user namespace below which there may be no other.
-    let forbid = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
     let without = |args: &[&str]| {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--user", "--map-current-user", "--keep-caps"]);
-        unshare.args(["sh", "-c", forbid]).arg(common::lab());
+        let mut unshare = common::lab_without("max_user_namespaces");
         unshare
             .args(args)
             .arg("--json")

@@ -155,3 +155,12 @@ impl Drop for Ended {
         self.0.wait().ok();
     }
 }
+
+/// `lab` in a user namespace that may have none of something, by its name in /proc/sys/user: namespaces(7).
+pub fn lab_without(what: &str) -> std::process::Command {
+    let forbid = format!("echo 0 >/proc/sys/user/{what} && exec \"$0\" \"$@\"");
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args(["--user", "--map-current-user", "--keep-caps"]);
+    unshare.args(["sh", "-c", &forbid]).arg(lab());
+    unshare
+}
