@@ -51,6 +51,8 @@ pub(crate) const PARENT: &str = "minirun";
 #[derive(Debug, Default)]
 pub struct Cgroup {
     dirs: Vec<Dir>,
+    /// Where they are: made with the first container, removed with the last.
+    parents: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -135,7 +137,8 @@ impl Cgroup {
     }
 
     /// The cgroup `id` as an earlier process left it, with the directories that are still there: where we
-    /// would make them, where root would, and in `also`, the [`parents`] that the earlier one had.
+    /// would make them, where root would, and in `also`, the [`parents`] that the earlier one had. It may have
+    /// been killed with no more than a parent made, or left: [`remove`](Cgroup::remove) sees to these, too.
     pub fn find(id: &str, also: &[PathBuf]) -> Cgroup {
         let hierarchies = hierarchies().unwrap_or_default();
         let mut cgroup = Cgroup::default();
@@ -144,8 +147,7 @@ impl Cgroup {
             let also = also.iter().filter(|dir| is_parent(dir, hierarchy));
             for parent in [&roots, &hierarchy.parent()].into_iter().chain(also) {
                 let dir = Dir::of(hierarchy, parent, id);
-                let known = cgroup.dirs().any(|known| known == dir.path);
-                if !known && dir.path.is_dir() {
+                if cgroup.parents.insert(parent.clone()) && dir.path.is_dir() {
                     cgroup.dirs.push(dir);
                 }
             }
@@ -222,6 +224,7 @@ impl Cgroup {
         if self.dirs().any(|known| known == dir) {
             return Ok(dir);
         }
+        self.parents.insert(parent.clone());
         let cannot = || format!("cannot make the cgroup {}", dir.display());
         let mut make = |dir: &Path| {
             trace.act(&Action::MakeCgroup(dir), |calls| {
@@ -401,7 +404,10 @@ mod tests {
         };
         let dirs = vec![dir(Version::V1, "pids"), dir(Version::V2, "memory")];
         fs::write(dirs[0].path.join("tasks"), "").unwrap(); // v2 has no such file
-        Cgroup { dirs }
+        Cgroup {
+            dirs,
+            ..Cgroup::default()
+        }
     }
 
     #[test]

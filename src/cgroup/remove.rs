@@ -27,9 +27,9 @@ impl Cgroup {
                 .map_err(|error| {
                     error.hint("a process in it does not die: see its cgroup.procs; the next command tries again")
                 })?;
-            if let Some(parent) = dir.parent() {
-                fs::remove_dir(parent).ok(); // fails as long as it holds other containers
-            }
+        }
+        for parent in &self.parents {
+            fs::remove_dir(parent).ok(); // fails as long as it holds other containers
         }
         Ok(())
     }

@@ -140,7 +140,11 @@ mod tests {
             controllers: "all".into(),
             path: root.to_owned(),
         };
-        Cgroup { dirs: vec![dir] }.stats()
+        let cgroup = Cgroup {
+            dirs: vec![dir],
+            ..Cgroup::default()
+        };
+        cgroup.stats()
     }
 
     #[test]

@@ -29,6 +29,7 @@ tests![
     at_the_pids_limit_the_kernel_refuses_to_fork,
     a_cgroup_is_found_from_a_session_in_another,
     killed_at_any_moment_it_leaves_no_cgroup,
+    killed_between_a_cgroup_and_its_parent_it_leaves_neither,
     with_subordinate_ids_and_delegated_cgroups_both_work,
     limits_of_trees_that_are_not_delegated_are_told,
     in_the_background_too_with_exec_and_logs,
@@ -633,6 +634,28 @@ fn killed_at_any_moment_it_leaves_no_cgroup() -> Outcome {
         assert_eq!(delegated.containers(), [""; 0].map(PathBuf::from));
     }
     assert!(left > 0, "all were killed too early to show anything");
+    Ok(())
+}
+
+/// Two moments that chance seldom finds: the parent is made and the cgroup not yet, or the cgroup is gone and
+/// the parent still there.
+fn killed_between_a_cgroup_and_its_parent_it_leaves_neither() -> Outcome {
+    let delegated = Delegated::make(&["memory"])?;
+    let home = delegated.home()?;
+    let mut run = home.minirun(&["run", "--cpus", "max", "named", "--rootfs"]);
+    let ran = run.arg(home.rootfs()).args(["--", "true"]).output();
+    assert!(ran.unwrap().status.success());
+    let id = home.record("named")["id"].as_str().unwrap().to_owned();
+    let parent = delegated.dirs[0].join("minirun");
+    // Its cgroups' parent, and the claim that whoever is killed cannot give up.
+    const LEAVE: &str = "mkdir $0 && : >$MINIRUN_HOME/claims/$1";
+    let mut leave = home.elsewhere("sh");
+    leave.args(["-c", LEAVE]).arg(&parent).arg(id);
+    assert!(leave.status().unwrap().success());
+    assert_eq!(delegated.containers(), [parent]);
+    let list = home.elsewhere(program("minirun")).arg("list").output();
+    assert!(list.unwrap().status.success());
+    assert_eq!(delegated.containers(), [""; 0].map(PathBuf::from));
     Ok(())
 }
 
