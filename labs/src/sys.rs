@@ -124,6 +124,13 @@ pub fn ignore_no_signal() -> nix::Result<()> {
     Ok(())
 }
 
+/// What the next program starts with, sigprocmask(2) and signal(2): one signal blocked, and one ignored.
+pub fn block_and_ignore(blocked: i32, ignored: i32) -> nix::Result<()> {
+    SigSet::from(Signal::try_from(blocked)?).thread_block()?;
+    // SAFETY: to ignore a signal runs none of our code.
+    unsafe { signal(Signal::try_from(ignored)?, SigHandler::SigIgn) }.map(drop)
+}
+
 /// Standard input becomes /dev/null.
 pub fn standard_input_is_null() -> nix::Result<()> {
     open_as(c"/dev/null", libc::O_RDONLY, 0)

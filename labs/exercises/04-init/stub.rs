@@ -1,6 +1,6 @@
 //! init CMD ARG…: a process 1 that reaps everything, forwards signals, and ends as the command ends.
 
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, execvp, fork};
 use std::ffi::CString;

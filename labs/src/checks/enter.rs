@@ -20,7 +20,7 @@ pub fn check(bench: &Bench) -> Checked {
         spec.companions.push(Start {
             argv: vec!["sleep".into(), other.clone()],
             jail,
-            serve: None,
+            ..Start::default()
         });
         spec
     };

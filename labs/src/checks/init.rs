@@ -18,15 +18,17 @@ pub fn check(bench: &Bench) -> Checked {
         killed_by(bench, signal)?;
     }
     let (wanted, mark, heard) = (status(), secret(), secret());
-    let (killed, exits, other) = (unique_sleep(), secret(), unique_sleep());
+    let (killed, exits) = (unique_sleep(), secret());
+    let (other, mate) = (unique_sleep(), unique_sleep());
     // Orphans: a subshell starts them, and ends. One has children, for which it does not wait. Then the command waits for
-    // signals.
+    // signals, with a child that is in its process group.
     let with_children =
         format!("for i in 1 2 3 4 5 6 7 8; do sleep 999 & done; exec sleep {killed}");
     let until_told = format!("until [ -s {HOME}/go ]; do sleep 0.02; done");
     let script = format!(
         "trap 'exit {wanted}' TERM; trap 'echo {heard}' HUP
         (sh -c '{with_children}' & sh -c '{until_told}' {exits} & setsid sleep {other} &)
+        sleep {mate} &
         while :; do sleep 0.05; done"
     );
     let mut spec = bench.spec(&["sh", "-c", &script, &mark]);
@@ -36,7 +38,7 @@ pub fn check(bench: &Bench) -> Checked {
     let command = run.command(&mark)?;
     let program = run.first()?;
     let (killed, exits) = (run.command(&killed)?, run.command(&exits)?);
-    let other = run.command(&other)?;
+    let (other, mate) = (run.command(&other)?, run.command(&mate)?);
     // When it ends the kernel hands its zombies on to process 1, all at once, and many SIGCHLD become one.
     let mut orphans = zombies_of(&mut run, killed)?;
     orphans.push(killed);
@@ -57,7 +59,7 @@ pub fn check(bench: &Bench) -> Checked {
         observed,
         "it gets the signal",
     )?;
-    let ended = |run: &Run| (!is_there(run, other)).then_some(());
+    let ended = |run: &Run| (!is_there(run, other) || !is_there(run, mate)).then_some(());
     let ended = run.wait_for(Duration::from_millis(300), ended)?;
     let observed = "SIGHUP was sent to process 1, and has ended a process that is not the command";
     expect(
@@ -126,18 +128,19 @@ fn killed_by(bench: &Bench, signal: Signal) -> Checked {
     let sleep = unique_sleep();
     let mut spec = bench.spec(&["sleep", &sleep]);
     spec.main.jail.pid = true;
+    let (blocked, ignored) = (Signal::SIGALRM, Signal::SIGUSR2);
+    spec.main.blocked_and_ignored = Some((blocked as i32, ignored as i32));
     let mut run = bench.start(spec)?;
     let command = run.command(&sleep)?;
-    for name in ["SigBlk", "SigIgn"] {
-        let mask = |pid| u64::from_str_radix(&field(pid, name), 16).unwrap_or(0);
+    for (name, given) in [("SigBlk", blocked), ("SigIgn", ignored)] {
+        let mask = u64::from_str_radix(&field(command, name), 16).unwrap_or(0);
+        let has = |signal: &Signal| mask & (1 << (*signal as i32 - 1)) != 0;
         // Every program in Rust ignores SIGPIPE, and what it becomes by execvp() goes on doing so.
-        let sigpipe = 1 << (Signal::SIGPIPE as i32 - 1);
-        let more = mask(command) & !mask(run.outside()) & !sigpipe;
-        let signals = Signal::iterator().filter(|signal| more & (1 << (*signal as i32 - 1)) != 0);
-        let signals: Vec<_> = signals.map(Signal::as_str).collect();
-        let observed = format!("{name} of the command has {}", signals.join(", "));
-        let expected = "the signals that the program was started with";
-        expect(more == 0, "blocked", observed, expected)?;
+        let counts = |signal: &Signal| *signal != Signal::SIGPIPE && has(signal);
+        let signals: Vec<_> = Signal::iterator().filter(counts).collect();
+        let observed = format!("{name} of the command has {}", names(&signals));
+        let expected = format!("what the program was started with: {given}");
+        expect(signals == [given], "blocked", observed, expected)?;
     }
     let program = run.first()?;
     is_ready(&mut run, program, signal)?; // its handlers may come after the fork
@@ -146,6 +149,17 @@ fn killed_by(bench: &Bench, signal: Signal) -> Checked {
     let (end, wanted) = (bench.over(&mut run)?, End::Exited(128 + signal as i32));
     let observed = format!("{end}, of a command that {signal} killed");
     expect(end == wanted, "status", observed, wanted)
+}
+
+fn names(signals: &[Signal]) -> String {
+    match signals {
+        [] => "no signal".to_owned(),
+        some => some
+            .iter()
+            .map(|s| s.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
 }
 
 /// A signal to process 1 has ended the command.

@@ -19,7 +19,7 @@ pub fn check(bench: &Bench) -> Checked {
             net: true,
             ..Jail::default()
         },
-        serve: None,
+        ..Start::default()
     });
     let mut run = bench.start(spec)?;
     let untouched = run.companion(&untouched)?.pid;

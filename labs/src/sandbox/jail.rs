@@ -27,7 +27,7 @@ pub fn become_it(start: &Start, service: Option<OwnedFd>) -> ! {
             .and_then(|()| lock_up(&start.jail))
             .and_then(|()| match (&start.serve, service) {
                 (Some((_, secret)), Some(service)) => serve(&service, secret),
-                _ => exec(&start.argv),
+                _ => exec(start),
             });
     if let Err((what, errno)) = result {
         tell(&Event::Failed(format!("in a jail: {what}"), errno as i32));
@@ -35,10 +35,17 @@ pub fn become_it(start: &Start, service: Option<OwnedFd>) -> ! {
     exit(125)
 }
 
-fn exec(argv: &[String]) -> Step {
+fn exec(start: &Start) -> Step {
     step("prctl", prctl::set_dumpable(true))?;
     step("prctl", prctl::set_pdeathsig(None))?;
-    let argv: Result<Vec<_>, _> = argv.iter().map(|arg| CString::new(arg.as_str())).collect();
+    if let Some((blocked, ignored)) = start.blocked_and_ignored {
+        step("signals", sys::block_and_ignore(blocked, ignored))?;
+    }
+    let argv: Result<Vec<_>, _> = start
+        .argv
+        .iter()
+        .map(|arg| CString::new(arg.as_str()))
+        .collect();
     let argv = argv.map_err(|_| ("a NUL in an argument".to_owned(), Errno::EINVAL))?;
     step(
         argv[0].to_string_lossy(),

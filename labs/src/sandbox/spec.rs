@@ -39,6 +39,8 @@ pub struct Start {
     pub argv: Vec<String>,
     /// Where it is locked up.
     pub jail: Jail,
+    /// A signal that it starts with blocked, and one that it starts with ignored.
+    pub blocked_and_ignored: Option<(i32, i32)>,
     /// Instead of running a program: give a secret to whoever connects to this abstract socket.
     pub serve: Option<(String, String)>,
 }

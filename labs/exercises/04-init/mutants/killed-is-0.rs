@@ -1,7 +1,7 @@
 // must get: status
 //! init CMD ARG…: a process 1 that reaps everything, forwards signals, and ends as the command ends.
 
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, execvp, fork};
 use std::ffi::CString;
@@ -17,10 +17,10 @@ fn main() -> nix::Result<()> {
         Signal::SIGHUP,
     ];
     let signals = SigSet::from_iter(signals);
-    signals.thread_block()?;
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let child = match unsafe { fork()? } {
         ForkResult::Child => {
-            signals.thread_unblock()?;
+            before.thread_set_mask()?;
             let error = execvp(&command[0], &command).unwrap_err();
             eprintln!("{:?}: {error}", command[0]);
             exit(127)
