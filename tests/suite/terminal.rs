@@ -124,6 +124,17 @@ impl Screen {
         screen
     }
 
+    /// Types a key until the shell asks again. Before a job is in the foreground, or has called exec, the shell gets the
+    /// signal, and does not mind.
+    fn press_until_prompt(&mut self, key: &str) {
+        eventually("there is a prompt", || {
+            self.type_in(key);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            self.text()[self.seen..].contains("<prompt> ").then_some(())
+        });
+        self.expect("<prompt> ");
+    }
+
     /// As if somebody typed it.
     pub fn type_in(&mut self, text: &str) {
         let keyboard = self.keyboard.as_mut().unwrap();
@@ -224,8 +235,7 @@ fn control_c_ends_the_job_and_not_the_shell() -> Outcome {
     let mut screen = Screen::with_shell(&home);
     screen.type_in("echo be''gun; sleep 600\r");
     screen.expect("begun");
-    screen.type_in("\x03");
-    screen.expect("<prompt> ");
+    screen.press_until_prompt("\x03");
     assert_eq!(screen.command("echo status $?"), "status 130\n");
     assert_eq!(screen.command("echo pid $$"), "pid 1\n");
     // At the prompt it does nothing but begin a new line; and the other keys arrive as well.
@@ -241,15 +251,7 @@ fn control_z_stops_a_job_that_goes_on_later() -> Outcome {
     let mut screen = Screen::with_shell(&home);
     screen.type_in("echo be''gun; sleep 600\r");
     screen.expect("begun");
-    // Before it is in the foreground, the shell itself gets it, and does not mind.
-    eventually("it is stopped", || {
-        screen.type_in("\x1a");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        screen.text()[screen.seen..]
-            .contains("<prompt> ")
-            .then_some(())
-    });
-    screen.expect("<prompt> ");
+    screen.press_until_prompt("\x1a");
     let jobs = screen.command("jobs");
     assert!(jobs.contains("Stopped") && jobs.contains("sleep"), "{jobs}");
     screen.command("bg");
@@ -257,14 +259,7 @@ fn control_z_stops_a_job_that_goes_on_later() -> Outcome {
     assert!(jobs.contains("Running"), "{jobs}");
     screen.type_in("fg\r");
     screen.expect("sleep 600");
-    // The shell has to have put it in the foreground before it can be interrupted there.
-    eventually("it is interrupted", || {
-        screen.type_in("\x03");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        screen.text()[screen.seen..]
-            .contains("<prompt> ")
-            .then_some(())
-    });
+    screen.press_until_prompt("\x03");
     screen.type_in("exit 5\r");
     assert_eq!(screen.end().code(), Some(5));
     Ok(())
