@@ -43,6 +43,8 @@ struct Fleet {
     /// The id of each, and what its log has held.
     logs: BTreeMap<String, Vec<u8>>,
     killed: BTreeMap<&'static str, u32>,
+    /// Who was killed and may not be dead yet, which takes a while on a busy host.
+    dying: Vec<Pid>,
 }
 
 /// Something that is done to a container while it is killed.
@@ -63,6 +65,7 @@ fn killed_at_any_moment_nothing_is_lost() -> Outcome {
         random: Random::new(),
         logs: BTreeMap::new(),
         killed: BTreeMap::new(),
+        dying: Vec::new(),
     };
     let mut rounds = 0;
     while fleet.killed.values().sum::<u32>() < KILLS {
@@ -176,6 +179,7 @@ impl Fleet {
         let alive = state(pid).is_some_and(|state| !"ZX".contains(state));
         let killed = alive && kill(pid, Signal::SIGKILL).is_ok();
         *self.killed.entry(who).or_default() += u32::from(killed);
+        self.dying.push(pid);
         killed
     }
 
@@ -186,7 +190,7 @@ impl Fleet {
                 .iter()
                 .flat_map(|command| children_of(command.pid())),
         );
-        monitors.retain(|pid| comm(*pid) == MONITOR);
+        monitors.retain(|pid| comm(*pid) == MONITOR && !self.dying.contains(pid));
         let number = self.random.below(monitors.len().max(1) as u64) as usize;
         let monitor = monitors.get(number).copied();
         let process_1 = monitor.and_then(|pid| children_of(pid).first().copied());
