@@ -3,11 +3,13 @@
 use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::Run;
-use crate::sandbox::kernel::{namespace, same_file, seen_by};
+use crate::sandbox::kernel::{descriptors, mount_id, mount_ids, namespace, same_file, seen_by};
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
 use nix::unistd::Pid;
+use std::fs;
+use std::path::PathBuf;
 
 pub fn check(bench: &Bench) -> Checked {
     let (canary, sleep) = (format!("canary-{}", secret()), unique_sleep());
@@ -50,11 +52,11 @@ pub fn is_the_root(
         "it is",
     )?;
     let canary = format!("{HOME}/{canary}");
-    // Where its current directory is, as a path: outside of its root it begins with "(unreachable)" or leads there.
-    let (here, root) = (format!("/proc/{command}/cwd"), seen_by(command, "/"));
-    let inside = same_file(&here, &root) || !same_file(&here, seen_by(run.outside(), HOME));
+    // What is not below its root is on a mount that cannot be reached from there.
+    let mounts = mount_ids(command);
+    let is_outside = |path: &str| mount_id(path).is_some_and(|id| !mounts.contains(&id));
     expect(
-        inside,
+        !is_outside(&format!("/proc/{command}/cwd")),
         cwd,
         "its current directory is a directory of the host",
         "one below its root",
@@ -66,11 +68,25 @@ pub fn is_the_root(
         "the root of its mount namespace is still the host's: a file of the host was found there",
         "the host's files are gone",
     )?;
-    match run.old_mounts(command)?.first() {
-        Some(mount) => fail(
+    if let Some(mount) = run.old_mounts(command)?.first() {
+        return fail(
             old,
             format!("still mounted, of the host's files: {}", mount.line),
             "all of the old root is unmounted, and only the tree is mounted",
+        );
+    }
+    let ways_out = |(number, _): &&(i32, PathBuf)| {
+        let link = format!("/proc/{command}/fd/{number}");
+        fs::metadata(&link).is_ok_and(|file| file.is_dir()) && is_outside(&link)
+    };
+    match descriptors(command).iter().find(ways_out) {
+        Some((number, path)) => fail(
+            old,
+            format!(
+                "descriptor {number} of the command is a directory of the old root: {}",
+                path.display()
+            ),
+            "it has none: fchdir(2) would lead out",
         ),
         None => Ok(()),
     }

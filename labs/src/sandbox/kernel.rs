@@ -5,7 +5,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A process, seen from the host.
@@ -131,6 +132,28 @@ pub fn mounts_in(text: &str) -> Vec<Mount> {
         })
     };
     text.lines().filter_map(mount).collect()
+}
+
+/// The mounts that a process can reach from its root directory, by their ids.
+pub fn mount_ids(pid: Pid) -> BTreeSet<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let ids = text
+        .lines()
+        .filter_map(|line| line.split(' ').next()?.parse().ok());
+    ids.collect()
+}
+
+/// The id of the mount that a file is on, proc_pid_fdinfo(5): it may be one that has no path any more.
+pub fn mount_id(path: impl AsRef<Path>) -> Option<u64> {
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)
+        .ok()?;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    id?.trim().parse().ok()
 }
 
 /// A path as a process sees it, reached from outside: its root directory, then the path.

@@ -28,7 +28,7 @@ fn main() -> nix::Result<()> {
                 Some("/etc"),
                 dir.as_str(),
                 NONE,
-                MsFlags::MS_BIND,
+                MsFlags::MS_BIND | MsFlags::MS_REC,
                 NONE,
             )?;
             become_it(&command)
