@@ -106,7 +106,7 @@ fn main() -> ExitCode {
     let json = args.json;
     let answer = run(args);
     if let Some(signal) = sys::interrupted() {
-        sys::die_of(signal); // all is tidied up
+        sys::die_of(signal as i32); // all is tidied up
     }
     match answer {
         Ok(status) => status,

@@ -20,12 +20,13 @@ const LOCK: &str = include_str!("../workspace/Cargo.lock");
 const CONFIG: &str = include_str!("../workspace/config.toml");
 
 /// How long a build may take, in seconds.
-const SECONDS: &str = "600";
+const SECONDS: u32 = 600;
 
 /// A package in a directory.
 pub struct Package {
     dir: PathBuf,
     target: Option<PathBuf>,
+    seconds: u32,
 }
 
 /// A program, or what the compiler said.
@@ -60,7 +61,13 @@ impl Package {
         Package {
             dir: dir.to_owned(),
             target,
+            seconds: SECONDS,
         }
+    }
+
+    /// The same with less patience, in seconds.
+    pub fn within(self, seconds: u32) -> Package {
+        Package { seconds, ..self }
     }
 
     /// Writes the manifest for programs, each with a name and the path of its source.
@@ -101,7 +108,7 @@ impl Package {
         }
         let output = output(&mut cargo)?;
         match output.status.code() {
-            Some(124) => bail!("cargo was not done after {SECONDS} seconds"),
+            Some(124) => bail!("cargo was not done after {} seconds", self.seconds),
             Some(126 | 127) => bail!(
                 "cannot run {name}: is Rust installed (https://rustup.rs)? CARGO=/path/to/cargo names another one"
             ),
@@ -163,7 +170,8 @@ impl Package {
         };
         // Sources can be written for which the compiler takes for ever.
         let mut cargo = Command::new("timeout");
-        cargo.args(["--kill-after=10", SECONDS]).arg(program);
+        let seconds = self.seconds.to_string();
+        cargo.args(["--kill-after=10", &seconds]).arg(program);
         if let Some(user) = user {
             // What he has configured may run with it: it gets nothing of root's but a pipe to be read.
             cargo.uid(user.uid.as_raw()).gid(user.gid.as_raw());
@@ -183,6 +191,8 @@ impl Package {
         if let Some(target) = &self.target {
             cargo.env("CARGO_TARGET_DIR", target);
         }
+        // Killed, we would leave it, and the next build would wait for it: timeout(1) passes the signal on.
+        sys::ends_with_us(&mut cargo);
         cargo.stdin(Stdio::null());
         Ok((cargo, name))
     }

@@ -3,11 +3,11 @@
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction, signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::unistd::{
     ForkResult, getegid, geteuid, getgroups, setgroups, setresgid, setresuid, setsid,
 };
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Pid, Uid};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{FromRawFd, RawFd};
@@ -52,6 +52,13 @@ pub fn in_a_session_of_its_own(command: &mut Command) {
     };
     // SAFETY: between fork and exec it makes one system call.
     unsafe { command.pre_exec(become_leader) };
+}
+
+/// The command gets SIGTERM when the thread that starts it ends, however that comes: PR_SET_PDEATHSIG(2const).
+pub fn ends_with_us(command: &mut Command) {
+    let note_death = || Ok(prctl::set_pdeathsig(Signal::SIGTERM)?);
+    // SAFETY: between fork and exec it makes one system call.
+    unsafe { command.pre_exec(note_death) };
 }
 
 /// Who runs exercises: user and group.
@@ -194,11 +201,34 @@ pub fn interrupted() -> Option<Signal> {
     Signal::try_from(INTERRUPTED.load(Ordering::Relaxed)).ok()
 }
 
+/// Waits until a child ends, any or this one, and reaps it: its exit status, or minus the signal, waitid(2). Unlike nix's,
+/// it knows real-time signals.
+pub fn reap(child: Option<Pid>) -> nix::Result<(Pid, i32)> {
+    let (kind, id) = match child {
+        Some(pid) => (libc::P_PID, pid.as_raw() as u32),
+        None => (libc::P_ALL, 0),
+    };
+    // SAFETY: a siginfo_t is integers. The call fills in the fields of a child, or fails.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        Errno::result(libc::waitid(kind, id, &raw mut info, libc::WEXITED))?;
+        let exited = info.si_code == libc::CLD_EXITED;
+        let status = if exited {
+            info.si_status()
+        } else {
+            -info.si_status()
+        };
+        Ok((Pid::from_raw(info.si_pid()), status))
+    }
+}
+
 /// Ends this process by a signal, as a child of ours ended.
-pub fn die_of(number: Signal) {
-    // SAFETY: no handler is installed, the default action is.
-    unsafe { signal(number, SigHandler::SigDfl) }.ok();
-    raise(number).ok();
+pub fn die_of(number: i32) {
+    // SAFETY: numbers only; what takes the place of a handler is the default action.
+    unsafe {
+        libc::signal(number, libc::SIG_DFL);
+        libc::raise(number);
+    }
 }
 
 /// A random number.

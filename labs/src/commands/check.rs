@@ -4,7 +4,7 @@ use super::{Answer, chosen, list};
 use crate::catalog::Lab;
 use crate::mark::{Marked, mark};
 use crate::package::Program;
-use crate::progress::bar;
+use crate::progress::{Progress, bar};
 use crate::verdict::Verdict;
 use crate::workspace::Workspace;
 use anyhow::Result;
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 /// # Errors
-/// If there is no such lab, or the progress file cannot be written.
+/// If there is no such lab.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     let labs: Vec<&Lab> = match args.all {
         true => workspace.labs.iter().collect(),
@@ -53,12 +53,18 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
             array.push(marked.json(lab));
         }
     }
-    let progress = workspace.progress()?;
-    let (passed, ..) = list::sums(workspace, &progress);
-    answer.text += &format!("\n{}", bar(passed, workspace.labs.len()));
+    // If it cannot be read, a note of the answer says so.
+    let progress = workspace.progress().ok();
+    let passed = progress
+        .as_ref()
+        .map(|progress| list::sums(workspace, progress).0);
+    if let Some(passed) = passed {
+        answer.text += &format!("\n{}", bar(passed, workspace.labs.len()));
+    }
     if let [lab] = labs[..] {
         answer.json = answer.json[0].take();
-        answer.text += &format!("   {}", what_next(workspace, lab, answer.status)?.dimmed());
+        let next = progress.map(|progress| what_next(workspace, &progress, lab, answer.status));
+        answer.text += &format!("   {}", next.unwrap_or_default().dimmed());
     }
     answer.json = match answer.json {
         Value::Array(labs) => json!({"labs": labs, "passed": passed}),
@@ -70,22 +76,23 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     Ok(answer)
 }
 
-fn what_next(workspace: &Workspace, lab: &Lab, status: u8) -> Result<String> {
-    Ok(match (status, workspace.next(&workspace.progress()?)) {
+fn what_next(workspace: &Workspace, progress: &Progress, lab: &Lab, status: u8) -> String {
+    match (status, workspace.next(progress)) {
         (0, Some(next)) => format!("next: lab show {}", next.name()),
         (0, None) => "all labs are passed".to_owned(),
         (1, _) => format!("for help: lab hint {}", lab.name()),
         _ => String::new(),
-    })
+    }
 }
 
-/// Checks one lab, and notes the answer.
+/// Checks one lab, and notes the answer in the progress file. If that cannot be written the answer is one all the same,
+/// and says so.
 ///
 /// # Errors
-/// If the progress file cannot be written.
+/// If a finding has no explanation.
 pub fn one(workspace: &Workspace, lab: &Lab) -> Result<Marked> {
-    let marked = mark(lab, || workspace.build(lab))?;
-    workspace.change(|progress| {
+    let mut marked = mark(lab, || workspace.build(lab))?;
+    let noted = workspace.change(|progress| {
         progress.note(lab.name(), &marked.verdict);
         if let Verdict::Fail { finding, .. } = &marked.verdict {
             let state = progress.of(lab.name());
@@ -94,6 +101,13 @@ pub fn one(workspace: &Workspace, lab: &Lab) -> Result<Marked> {
             }
         }
         Ok(())
-    })?;
+    });
+    if let Err(error) = noted {
+        let note = format!("this answer is not kept: {error:#}");
+        marked.note = Some(match marked.note {
+            Some(other) => format!("{other}\n{note}"),
+            None => note,
+        });
+    }
     Ok(marked)
 }

@@ -21,6 +21,9 @@ use std::time::Duration;
 /// How large a solution may be, in bytes.
 const SOURCE: u64 = 1 << 20;
 
+/// How long a solution may take to be built by itself, in seconds.
+const ALONE: u32 = 120;
+
 /// What `lab grade` takes.
 #[derive(clap::Args)]
 pub struct Args {
@@ -94,7 +97,7 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
             .remove(lab.name())
             .context("cargo has built something else")?;
         tell(&lab.dir);
-        graded.push((lab, mark(lab, || Ok(program))?));
+        graded.push((lab, mark(lab, || program)?));
     }
     tell("");
     let grades = Grades {
@@ -135,14 +138,15 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
     }
 }
 
-/// Builds the learner's files in a package that is ours. Nothing of what was built before is used.
+/// Builds the learner's files in a package that is ours. Nothing of what was built before is used. What cannot be built for
+/// another reason than that it does not compile is an error of that lab's.
 fn build(
     workspace: &Workspace,
     labs: &[&Lab],
     package: &tempfile::TempDir,
-) -> Result<HashMap<String, Built>> {
+) -> Result<HashMap<String, Result<Built>>> {
     let dir = package.path();
-    let (mut programs, mut refused) = (Vec::new(), HashMap::new());
+    let (mut programs, mut built) = (Vec::new(), HashMap::new());
     for lab in labs {
         let file = format!("{}.rs", lab.name());
         let source = workspace.source(lab);
@@ -155,7 +159,7 @@ fn build(
         let Some(content) = content else {
             let said =
                 format!("main.rs is no file of at most {SOURCE} bytes that its owner can read");
-            refused.insert(lab.name().to_owned(), Err(said));
+            built.insert(lab.name().to_owned(), Ok(Err(said)));
             continue;
         };
         let copy = dir.join(&file);
@@ -166,10 +170,26 @@ fn build(
     package.write_manifest(&programs)?;
     tell(&format!("building {} programs…", programs.len()));
     let names: Vec<&str> = programs.iter().map(|(name, _)| name.as_str()).collect();
-    if !names.is_empty() {
-        refused.extend(package.build(&names)?);
+    if names.is_empty() {
+        return Ok(built);
     }
-    Ok(refused)
+    match package.build(&names) {
+        Ok(all) => built.extend(all.into_iter().map(|(name, program)| (name, Ok(program)))),
+        Err(error) if sys::interrupted().is_some() || names.len() == 1 => return Err(error),
+        // One for which the compiler takes for ever, or of which it dies, is not to take the others along.
+        Err(_) => {
+            let package = package.within(ALONE);
+            for name in names {
+                tell(&format!("building {name}…"));
+                let one = package.build(&[name]).and_then(|mut one| {
+                    let program = one.remove(name);
+                    program.context("cargo has built something else")
+                });
+                built.insert(name.to_owned(), one);
+            }
+        }
+    }
+    Ok(built)
 }
 
 /// What is being done, on a terminal.

@@ -32,18 +32,24 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     fs::rename(&source, &backup).with_context(|| source.display().to_string())?;
     fs::rename(&new, &source).with_context(|| source.display().to_string())?;
     drop(owner);
-    workspace.change(|progress| {
-        let state = progress.of(lab.name());
-        (state.hints, state.hinted_about, state.last) = (0, None, None);
-        Ok(())
-    })?;
-    let text = format!(
+    let mut text = format!(
         "{} is as it was at first; what you had is in {}",
         workspace.shown(lab),
         backup.display()
     );
+    let forgotten = workspace.change(|progress| {
+        let state = progress.of(lab.name());
+        (state.hints, state.hinted_about, state.last) = (0, None, None);
+        Ok(())
+    });
+    if let Err(error) = &forgotten {
+        text += &format!("\nits hints are not forgotten: {error:#}");
+    }
     Ok(Answer::new(
         text,
-        json!({"lab": lab.name(), "file": source, "backup": backup}),
+        json!({
+            "lab": lab.name(), "file": source, "backup": backup,
+            "note": forgotten.err().map(|error| format!("{error:#}")),
+        }),
     ))
 }

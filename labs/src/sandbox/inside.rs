@@ -232,11 +232,10 @@ fn init(spec: &Spec, program: &[u8]) -> Step<std::convert::Infallible> {
     }
     pids.push(begin(pids.len(), &main, None)?);
     loop {
-        match waitpid(None::<Pid>, None) {
-            Ok(end) => {
-                let index = pids.iter().position(|pid| Some(*pid) == end.pid());
-                if let (Some(index), Some(number)) = (index, number(end)) {
-                    tell(&Event::Ended(index, number));
+        match sys::reap(None) {
+            Ok((ended, status)) => {
+                if let Some(index) = pids.iter().position(|pid| *pid == ended) {
+                    tell(&Event::Ended(index, status));
                 }
             }
             // No children are left; whoever watches ends us.
@@ -268,14 +267,6 @@ fn find_companion(argv: &[String]) -> Option<Pid> {
         std::thread::sleep(Duration::from_millis(2));
     }
     None
-}
-
-pub(super) fn number(end: WaitStatus) -> Option<i32> {
-    match end {
-        WaitStatus::Exited(_, status) => Some(status),
-        WaitStatus::Signaled(_, signal, _) => Some(-(signal as i32)),
-        _ => None,
-    }
 }
 
 /// A /proc, a /tmp and a tree `rootfs` of the sandbox's own; all of it shared, as on most hosts, so that a mount that gets

@@ -1,6 +1,6 @@
 //! The last steps to a program in the sandbox: what its jail is made of, layer by layer, and exec.
 
-use super::inside::{NONE, Step, number, step, tell};
+use super::inside::{NONE, Step, step, tell};
 use super::spec::{Event, HOME, Jail, Root, Start};
 use crate::sys;
 use nix::errno::Errno;
@@ -11,7 +11,6 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept, bind, socket,
 };
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, chroot, pivot_root, sethostname};
 use std::ffi::CString;
 use std::fs;
@@ -132,12 +131,12 @@ fn lock_up(jail: &Jail) -> Step {
 
 /// The parent of a process in a PID namespace of its own ends as that one does.
 fn pass_on(child: Pid) -> ! {
-    let end = waitpid(child, None);
-    if let Ok(WaitStatus::Signaled(_, signal, _)) = end {
-        // Process 1 of the sandbox is told of a signal by a status that no program returns by itself.
-        sys::die_of(signal);
+    match sys::reap(Some(child)) {
+        Ok((_, status @ 0..)) => exit(status),
+        Ok((_, signal)) => sys::die_of(-signal),
+        Err(_) => {}
     }
-    exit(end.ok().and_then(number).unwrap_or(125))
+    exit(125)
 }
 
 fn map_ids(uid: u32, of_uid: u32, gid: u32, of_gid: u32) -> Step {

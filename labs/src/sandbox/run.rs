@@ -8,19 +8,24 @@ use crate::verdict::{Checked, Missing, Stop, fail};
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{Pid, geteuid};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that an exercise does at once.
 pub const SOON: Duration = Duration::from_secs(5);
+
+/// How much of what an exercise prints is looked at, in bytes.
+const OUTPUT: u64 = 1 << 16;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +59,8 @@ pub struct Run {
     main: usize,
     /// The orders.
     pub(super) spec: Spec,
-    files: tempfile::TempDir,
+    /// What is written to standard output and to standard error. They have no names: nothing of them is ever left.
+    files: [File; 2],
     /// The mounts that there were when it came up.
     pub(super) mounts: Vec<Mount>,
     /// The files that there were in the only directory that can be written to.
@@ -71,7 +77,8 @@ impl Run {
     /// # Errors
     /// If the host cannot do it, or it does not come up.
     pub fn start(spec: Spec, group: Option<&Group>, seconds: u64) -> Checked<Run> {
-        let files = tempfile::Builder::new().prefix("minirun-lab-").tempdir()?;
+        has_room(&std::env::temp_dir())?;
+        let files = [tempfile::tempfile()?, tempfile::tempfile()?];
         let (mut ours, theirs) = UnixStream::pair()?;
         let mut command = Command::new("/proc/self/exe");
         command.arg("sandbox").env_clear();
@@ -79,8 +86,8 @@ impl Run {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", HOME);
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
-        command.stdout(File::create(files.path().join("out"))?);
-        command.stderr(File::create(files.path().join("err"))?);
+        command.stdout(files[0].try_clone()?);
+        command.stderr(files[1].try_clone()?);
         let outside = command.spawn().context("cannot start a sandbox")?;
         drop(command);
         let orders = serde_json::to_string(&spec).context("orders")?;
@@ -277,19 +284,12 @@ impl Run {
 
     /// What the learner's program and its children wrote to standard output.
     pub fn output(&self) -> String {
-        self.file("out")
+        text(&self.files[0])
     }
 
     /// What they wrote to standard error.
     pub fn error_output(&self) -> String {
-        self.file("err")
-    }
-
-    fn file(&self, name: &str) -> String {
-        let bytes = fs::read(self.files.path().join(name)).unwrap_or_default();
-        String::from_utf8_lossy(&bytes[..bytes.len().min(1 << 16)])
-            .trim()
-            .to_owned()
+        text(&self.files[1])
     }
 
     /// The last words of the learner's program, to be added to an observation.
@@ -329,6 +329,27 @@ impl Run {
             )
             .into()),
         }
+    }
+}
+
+/// The beginning of a file that others are writing.
+fn text(file: &File) -> String {
+    let mut bytes = vec![0; OUTPUT as usize];
+    let length = file.read_at(&mut bytes, 0).unwrap_or(0);
+    String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
+}
+
+/// What the exercise prints goes to files: what is not there must not be for want of space.
+fn has_room(dir: &Path) -> Checked {
+    let disk = statvfs(dir).with_context(|| dir.display().to_string())?;
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+    match free >= OUTPUT || disk.blocks() == 0 {
+        true => Ok(()),
+        false => Err(anyhow!(
+            "{}: no space left: TMPDIR names another directory",
+            dir.display()
+        )
+        .into()),
     }
 }
 

@@ -192,7 +192,7 @@ fn a_symlink_does_not_lead_the_check_out() -> Outcome {
     Ok(())
 }
 
-/// Ctrl-C, as the terminal sends it, in the middle of a check, and of a build.
+/// Ctrl-C, as the terminal sends it, or `kill -9`, in the middle of a check, and of a build.
 fn who_interrupts_a_check_or_a_build_leaves_nothing() -> Outcome {
     let workspace = Workspace::new();
     need_checks(&workspace)?;
@@ -203,10 +203,13 @@ fn who_interrupts_a_check_or_a_build_leaves_nothing() -> Outcome {
         #[allow(long_running_const_eval)]
         const X: u32 = spin();
         fn main() { println!(\"{X}\") }";
-    for (command, source, process) in [
-        (&["check", "errors"][..], hangs, "^sleep 4713.0817"),
-        (&["check", "errors"], endless, "crate-name errors "),
-        (&["grade", "errors"], endless, "crate-name errors "),
+    let (sleeps, builds) = ("^sleep 4713.0817", "crate-name errors ");
+    for (command, source, process, signal) in [
+        (&["check", "errors"][..], hangs, sleeps, Signal::SIGINT),
+        (&["check", "errors"], hangs, sleeps, Signal::SIGKILL),
+        (&["check", "errors"], endless, builds, Signal::SIGINT),
+        (&["check", "errors"], endless, builds, Signal::SIGKILL),
+        (&["grade", "errors"], endless, builds, Signal::SIGINT),
     ] {
         fs::write(workspace.file("24-errors"), source).unwrap();
         let files = tempfile::tempdir().unwrap();
@@ -229,8 +232,19 @@ fn who_interrupts_a_check_or_a_build_leaves_nothing() -> Outcome {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
-        kill(Pid::from_raw(lab.0.id() as i32), Signal::SIGINT).unwrap();
-        assert_eq!(lab.0.wait().unwrap().signal(), Some(2), "{command:?}");
+        kill(Pid::from_raw(lab.0.id() as i32), signal).unwrap();
+        let ended = lab.0.wait().unwrap();
+        assert_eq!(ended.signal(), Some(signal as i32), "{command:?}");
+        if signal == Signal::SIGKILL {
+            // The kernel ends what it has left; the next check removes its cgroup.
+            let killed = Instant::now();
+            while runs() {
+                assert!(killed.elapsed() < Duration::from_secs(20), "{command:?}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            fs::write(workspace.file("24-errors"), "fn main() {}").unwrap();
+            workspace.lab(&["check", "errors"]).assert().code(1);
+        }
         assert!(!runs(), "{command:?}");
         let left: Vec<_> = fs::read_dir(files.path()).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");

@@ -24,6 +24,9 @@ crate::tests![
     without_user_namespaces_it_is_skipped_and_nothing_is_green,
     reset_keeps_what_one_had,
     reset_on_a_full_disk_changes_nothing,
+    an_answer_that_cannot_be_kept_is_given_all_the_same,
+    without_room_for_what_a_program_prints_nothing_is_judged,
+    a_real_time_signal_is_an_end_too,
     try_runs_a_program_as_process_1_where_the_task_says_so,
     after_a_reset_hints_begin_anew,
     a_prediction_is_answered_by_the_kernel_and_kept,
@@ -322,6 +325,84 @@ fn reset_on_a_full_disk_changes_nothing() -> Outcome {
     }
     let untouched = "main.rs.new: No space left on device\nREADME.md\nfull\nmain.rs\nmine\n";
     assert_eq!(said, untouched);
+    Ok(())
+}
+
+fn an_answer_that_cannot_be_kept_is_given_all_the_same() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    workspace.hand_in("01-run", "solution.rs");
+    fs::write(workspace.path().join(".lab/progress.json"), "{").unwrap();
+    let (status, answer) = workspace.json(&["check", "run"]);
+    assert_eq!((status, &answer["verdict"]), (0, &"pass".into()));
+    let note = answer["note"].as_str().unwrap();
+    assert!(
+        note.contains("not kept") && note.contains("damaged"),
+        "{note}"
+    );
+    let mut check = workspace.lab(&["check", "run"]);
+    check
+        .assert()
+        .success()
+        .stdout(contains("PASS").and(contains("not kept")));
+    let mut watch = workspace.lab(&["watch", "run", "--checks", "1"]);
+    watch
+        .assert()
+        .success()
+        .stdout(contains("PASS").and(contains("not kept")));
+    let (status, answer) = workspace.json(&["reset", "run"]);
+    let backup = fs::read(answer["backup"].as_str().unwrap()).unwrap();
+    assert!(
+        status == 0 && backup == fs::read(common::exercises().join("01-run/solution.rs")).unwrap()
+    );
+    assert!(
+        answer["note"].as_str().unwrap().contains("damaged"),
+        "{answer}"
+    );
+    Ok(())
+}
+
+/// Or what it does not print would be held against it.
+fn without_room_for_what_a_program_prints_nothing_is_judged() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    workspace.hand_in("13-attack-chroot", "solution.rs");
+    workspace
+        .lab(&["check", "attack-chroot"])
+        .assert()
+        .success();
+    let script = "mkdir $1/full && mount -t tmpfs -o size=64k tmpfs $1/full || exit 99
+        head -c 1m /dev/zero >$1/full/x 2>/dev/null
+        TMPDIR=$1/full exec $0 check attack-chroot --dir $1";
+    let mut unshare = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        unshare.args(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    unshare
+        .args(["--mount", "sh", "-c", script])
+        .arg(common::lab());
+    let output = unshare
+        .arg(workspace.path())
+        .env("CARGO_TARGET_DIR", common::target())
+        .output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        said.contains("ERROR") && said.contains("no space left: TMPDIR"),
+        "{said}"
+    );
+    Ok(())
+}
+
+fn a_real_time_signal_is_an_end_too() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let source = "fn main() { unsafe { libc::raise(40) }; }";
+    fs::write(workspace.file("01-run"), source).unwrap();
+    let (status, answer) = workspace.json(&["try", "run"]);
+    assert_eq!(answer["end"], "killed by signal 40", "{answer}");
+    assert_eq!(status, 128 + 40);
     Ok(())
 }
 

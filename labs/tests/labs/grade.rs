@@ -9,6 +9,7 @@ crate::tests![
     grade_builds_and_looks_again_in_every_format,
     grade_refuses_at_once_what_it_cannot_do,
     grade_waits_for_no_pipe,
+    a_source_that_the_compiler_dies_of_costs_its_own_points_only,
     what_cannot_be_graded_is_not_green,
     what_a_program_writes_is_quoted_plainly,
 ];
@@ -87,6 +88,22 @@ fn grade_waits_for_no_pipe() -> Outcome {
         .assert()
         .success()
         .stdout(contains("FAIL,0,5").and(contains("no file of at most")));
+    Ok(())
+}
+
+fn a_source_that_the_compiler_dies_of_costs_its_own_points_only() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    workspace.hand_in("01-run", "solution.rs");
+    let deep = format!(
+        "fn main() {{ {}{} }}",
+        "(".repeat(60_000),
+        ")".repeat(60_000)
+    );
+    fs::write(workspace.file("02-reap"), deep).unwrap();
+    let mut grade = workspace.lab(&["grade", "run", "reap", "--format", "csv"]);
+    let graded = contains(",PASS,5,5,").and(contains(",FAIL,0,"));
+    grade.assert().success().stdout(graded);
     Ok(())
 }
 
