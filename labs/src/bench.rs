@@ -29,6 +29,14 @@ impl Bench {
     /// If the host lacks something that the lab needs.
     pub fn new(lab: &Lab, program: Option<&Program>) -> Checked<Bench> {
         sys::note_interrupts()?; // what is made for a check is to be removed
+        let files = sys::enough_files()?;
+        if files < sys::FILES {
+            return Err(Missing {
+                lacks: format!("{} open files at a time: {files} are allowed", sys::FILES),
+                todo: "raise the hard limit: `ulimit -n 1024` as root, or in /etc/security/limits.conf".into(),
+            }
+            .into());
+        }
         let mut controllers = vec!["memory", "pids"];
         let wanted = lab
             .needs

@@ -3,6 +3,7 @@
 
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::unistd::{
     ForkResult, getegid, geteuid, getgroups, setgroups, setresgid, setresuid, setsid,
@@ -35,6 +36,18 @@ pub fn limit(resource: u32, value: u64) -> nix::Result<()> {
     };
     // SAFETY: the kernel only reads the structure, which lives until the call returns.
     Errno::result(unsafe { libc::setrlimit(resource as _, &limit) }).map(drop)
+}
+
+/// How many files a check and its sandbox may need to have open: the usual limit.
+pub const FILES: u64 = 1024;
+
+/// Raises the limit of open files to what is needed, if it is lower and may be raised: getrlimit(2). Returns the limit.
+pub fn enough_files() -> nix::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < FILES {
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES), hard)?;
+    }
+    Ok(soft.max(hard.min(FILES)))
 }
 
 /// What an ordinary user types to run this program as root. sudo(8) looks for programs in directories of its own, of

@@ -13,7 +13,7 @@ pub fn check(bench: &Bench) -> Checked {
     spec.main.argv[0] = "/program".into(); // as it is called in there
     spec.main.jail.root = Root::Pivot;
     spec.main.jail.pid = true;
-    let half = highest(&mut spec)? / 2;
+    let half = highest(&mut spec, 1024)? / 2;
     spec.main.jail.leaks = vec![half + 1 + (random() % half as u64) as i32];
     has_secret(bench, &mut bench.start(spec.clone())?, &secret)?;
     spec.main.jail.leaks.clear();

@@ -4,7 +4,7 @@ use super::pivot::is_the_root;
 use super::proc::own_proc;
 use super::{nothing_open, secret, status};
 use crate::bench::Bench;
-use crate::sandbox::kernel::{namespace, open_inside, seen_by, status as field};
+use crate::sandbox::kernel::{namespace, open_inside, read_inside, status as field};
 use crate::sandbox::run::SOON;
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
@@ -14,7 +14,6 @@ use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::fs;
 use std::io::Write;
 use std::time::Duration;
 
@@ -209,6 +208,7 @@ record after {name}
     let mut spec = script(bench, &text);
     spec.files.push((canary.clone(), "outside".into()));
     spec.files.push(("go".into(), String::new()));
+    spec.main.jail.leaks = vec![100 + (random() % 100) as i32];
     let mut run = bench.start(spec)?;
     let command = run.command(&sleep)?;
     for name in ["pid", "mnt", "uts", "ipc"] {
@@ -239,13 +239,14 @@ record after {name}
         format!("inside, the host name is {hostname}"),
         &name,
     )?;
+    nothing_open(&mut run, command, "leaked")?;
     is_the_root(&run, command, &canary, ["root"; 4])?;
     own_proc(command, ["proc"; 2])?;
-    nothing_open(&mut run, command, "leaked")?;
     run.no_mount_leaked()?;
     // The command may be faster than the record.
-    let file = seen_by(run.outside(), format!("{HOME}/home/containers/{name}.json"));
-    let read = || fs::read_to_string(&file).unwrap_or_default();
+    let file = format!("{HOME}/home/containers/{name}.json");
+    let outside = run.outside();
+    let read = || read_inside(outside, &file).unwrap_or_default();
     let record = || serde_json::from_str::<Value>(&read()).unwrap_or_default();
     let running = run.wait_for(SOON, |_| (record()["status"] == "running").then_some(()))?;
     let observed = format!(

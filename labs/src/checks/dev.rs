@@ -8,8 +8,9 @@ use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::stat::{major, minor};
 use nix::unistd::Pid;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 
 const DEVICES: [(&str, (u64, u64)); 6] = [
     ("null", (1, 3)),
@@ -51,6 +52,19 @@ pub fn check(bench: &Bench) -> Checked {
                 "only the devices and links of the task",
             );
         }
+        if !known && let Ok(target) = fs::read_link(entry.path()) {
+            let leads_inside = name == "ptmx"
+                && ["pts/ptmx", "/dev/pts/ptmx"]
+                    .iter()
+                    .any(|own| target == Path::new(own));
+            let observed = format!("{name} leads to {}", target.display());
+            expect(
+                leads_inside,
+                "too-much",
+                observed,
+                "what you like to add is new, or ptmx leads to pts/ptmx",
+            )?;
+        }
     }
     for (name, (wanted_major, wanted_minor)) in DEVICES {
         let Ok(meta) = fs::symlink_metadata(dev.join(name)) else {
@@ -70,6 +84,19 @@ pub fn check(bench: &Bench) -> Checked {
             observed,
             format!("a character device {wanted_major}:{wanted_minor}"),
         )?;
+        // As far as anybody may open it: only who has a terminal has a tty.
+        let opened = if name == "tty" {
+            Ok(())
+        } else {
+            File::open(dev.join(name)).map(drop)
+        };
+        if let Err(error) = opened {
+            return fail(
+                "no-device",
+                format!("{name} cannot be opened: {error}"),
+                "it can: there is no `nodev`",
+            );
+        }
     }
     for (name, wanted) in LINKS {
         let target = fs::read_link(dev.join(name)).unwrap_or_default();

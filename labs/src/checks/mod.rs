@@ -149,10 +149,10 @@ fn is_ready(run: &mut Run, program: Pid, signal: Signal) -> Checked {
     Ok(())
 }
 
-/// The highest descriptor in a sandbox, which gets the usual `ulimit -n` of 1024 for that, or as many as we may have.
-fn highest(spec: &mut Spec) -> Checked<i32> {
+/// The highest descriptor in a sandbox, which gets this `ulimit -n` for that, or as many as we may have.
+fn highest(spec: &mut Spec, wanted: u64) -> Checked<i32> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let number = most.min(1024);
+    let number = most.min(wanted);
     spec.rlimits.push((libc::RLIMIT_NOFILE, number));
     Ok(number as i32 - 1)
 }

@@ -100,6 +100,7 @@ pub fn run(command: &Command) -> Result<Answer> {
             .map(|name| catalog::find(&all, name))
             .collect::<Result<_>>()?,
     };
+    sys::enough_files()?; // all programs are open
     let clone = catalog::clone_dir();
     let mut found = Found::default();
     links(

@@ -5,6 +5,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -182,12 +183,25 @@ pub fn files(pid: Pid, dir: &str) -> BTreeSet<PathBuf> {
     found
 }
 
-/// Opens a file of the sandbox for writing. The exercise may have put a symlink there, or in the way to it: then the
-/// kernel resolves it as it would in there, openat2(2).
+/// Opens a file of the sandbox for writing.
 pub fn open_inside(pid: Pid, path: &str) -> anyhow::Result<File> {
+    open_as_in_there(pid, path, OFlag::O_WRONLY)
+}
+
+/// The beginning of a file of the sandbox.
+pub fn read_inside(pid: Pid, path: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let file = open_as_in_there(pid, path, OFlag::O_RDONLY)?;
+    file.take(1 << 16).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The exercise may have put a symlink there, or in the way to it: then the kernel resolves it as it would in there,
+/// openat2(2). Or a FIFO: nobody waits for its other end.
+fn open_as_in_there(pid: Pid, path: &str, mode: OFlag) -> anyhow::Result<File> {
     let root = File::open(format!("/proc/{pid}/root"))?;
     let how = OpenHow::new()
-        .flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .flags(mode | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let file = openat2(&root, path, how).with_context(|| format!("{path} in the sandbox"))?;
     Ok(file.into())

@@ -27,6 +27,7 @@ crate::tests![
     an_answer_that_cannot_be_kept_is_given_all_the_same,
     without_room_for_what_a_program_prints_nothing_is_judged,
     a_real_time_signal_is_an_end_too,
+    with_too_few_open_files_nothing_is_judged,
     try_runs_a_program_as_process_1_where_the_task_says_so,
     after_a_reset_hints_begin_anew,
     a_prediction_is_answered_by_the_kernel_and_kept,
@@ -392,6 +393,23 @@ fn without_room_for_what_a_program_prints_nothing_is_judged() -> Outcome {
         said.contains("ERROR") && said.contains("no space left: TMPDIR"),
         "{said}"
     );
+    Ok(())
+}
+
+fn with_too_few_open_files_nothing_is_judged() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let try_with = |limit: &str, status| {
+        let script = format!("ulimit {limit} && exec \"$0\" check run --dir $1");
+        let mut sh = assert_cmd::Command::new("sh");
+        sh.args(["-c", &script])
+            .arg(common::lab())
+            .arg(workspace.path());
+        sh.env("CARGO_TARGET_DIR", common::target());
+        sh.assert().code(status)
+    };
+    try_with("-n 100", 77).stdout(contains("SKIP").and(contains("1024 open files")));
+    try_with("-S -n 100", 1).stdout(contains("FAIL")); // it may be raised
     Ok(())
 }
 
