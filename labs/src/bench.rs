@@ -107,7 +107,17 @@ impl Bench {
     ///
     /// # Errors
     /// If the host cannot do it.
-    pub fn start(&self, mut spec: Spec) -> Checked<Run> {
+    pub fn start(&self, spec: Spec) -> Checked<Run> {
+        let mut run = self.prepare(spec)?;
+        run.go()?;
+        Ok(run)
+    }
+
+    /// The same, but for the learner's program, which `go` starts.
+    ///
+    /// # Errors
+    /// If the host cannot do it.
+    pub fn prepare(&self, mut spec: Spec) -> Checked<Run> {
         spec.rlimits
             .extend([(libc::RLIMIT_FSIZE, 64 << 20), (libc::RLIMIT_CORE, 0)]);
         match &self.group {
@@ -123,7 +133,7 @@ impl Bench {
                 spec.rlimits.push((libc::RLIMIT_CPU, SECONDS));
             }
         }
-        Run::start(spec, self.group.as_ref().ok(), SECONDS)
+        Run::prepare(spec, self.group.as_ref().ok(), SECONDS)
     }
 
     /// Starts the learner's program with arguments.

@@ -10,6 +10,7 @@ mod bench;
 mod catalog;
 mod checks;
 mod commands;
+mod files;
 mod mark;
 mod owner;
 mod package;
@@ -141,7 +142,10 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Reset(reset) => reset::run(&find()?, &reset)?,
         Command::Solution(solution) => solution::run(&find()?, &solution)?,
         Command::Predict(predict) => predict::run(&find()?, &predict, args.json)?,
-        Command::Grade(grade) => grade::run(&find()?, &grade, args.json)?,
+        Command::Grade(grade) => {
+            let workspace = workspace::Workspace::find_to_read(args.dir.as_deref())?;
+            grade::run(&workspace, &grade, args.json)?
+        }
         Command::Dev { command } => dev::run(&command)?,
     };
     answer.print(args.json)

@@ -1,5 +1,6 @@
 //! A cargo package whose programs are solutions: nix and libc are compiled once, a solution in about a second.
 
+use crate::files::write_if_changed;
 use crate::owner::AsOwner;
 use crate::sys;
 use anyhow::{Context, Result, bail, ensure};
@@ -218,18 +219,4 @@ fn output(command: &mut Command) -> Result<Output> {
         Ok(output) => Ok(output?),
         Err(_) => bail!("a thread has panicked"),
     }
-}
-
-/// Leaves a file alone that is as it should be, so that cargo does not build it again.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn write_if_changed(path: &Path, content: &str) -> Result<()> {
-    if fs::read_to_string(path).is_ok_and(|now| now == content) {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    }
-    fs::write(path, content).with_context(|| path.display().to_string())
 }

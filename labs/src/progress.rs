@@ -1,12 +1,13 @@
 //! The progress file: one JSON file, replaced in one step, so that it is never half written.
 
+use crate::files;
 use crate::verdict::Verdict;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -54,7 +55,7 @@ impl Progress {
     /// # Errors
     /// If the file is there and cannot be read.
     pub fn read(path: &Path) -> Result<Progress> {
-        match fs::read(path) {
+        match files::read(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Progress::default()),
             bytes => serde_json::from_slice(&bytes.with_context(|| path.display().to_string())?)
                 .with_context(|| format!("{} is damaged: remove it to begin anew", path.display())),
@@ -68,14 +69,13 @@ impl Progress {
     pub fn write(&self, path: &Path) -> Result<()> {
         // Always the same name, so that not every command that is killed leaves one.
         let partial = path.with_extension("partial");
-        let write = || {
-            let mut file = File::create(&partial)?;
-            file.write_all(format!("{:#}\n", json!(self)).as_bytes())?;
-            file.sync_all()?; // a power failure leaves the old one or the new one
+        files::write(&partial, format!("{:#}\n", json!(self)).as_bytes())?;
+        let replace = || {
+            File::open(&partial)?.sync_all()?; // a power failure leaves the old one or the new one
             fs::set_permissions(&partial, Permissions::from_mode(0o644))?; // for whoever grades
             fs::rename(&partial, path)
         };
-        write().with_context(|| path.display().to_string())
+        replace().with_context(|| path.display().to_string())
     }
 
     /// Has a lab been passed once?

@@ -11,7 +11,7 @@ use nix::unistd::{
 use nix::unistd::{Gid, Pid, Uid};
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -172,6 +172,24 @@ fn open_as(path: &std::ffi::CStr, flags: i32, number: RawFd) -> nix::Result<()> 
         }
     }
     Ok(())
+}
+
+/// Takes a lease on a file that nobody else has open: whoever opens it waits until it is closed here, or 45 seconds,
+/// fcntl(2) `F_SETLEASE`.
+pub fn lease(file: &File) -> nix::Result<()> {
+    const F_SETSIG: i32 = 10; // libc lacks it
+    let number = file.as_raw_fd();
+    // SAFETY: numbers only. The kernel tells of an open by a signal: one that does nothing.
+    unsafe {
+        Errno::result(libc::fcntl(number, F_SETSIG, libc::SIGURG))?;
+        Errno::result(libc::fcntl(number, libc::F_SETLEASE, libc::F_WRLCK)).map(drop)
+    }
+}
+
+/// Does somebody wait for the end of a lease?
+pub fn is_wanted(leased: &File) -> bool {
+    // SAFETY: numbers only.
+    unsafe { libc::fcntl(leased.as_raw_fd(), libc::F_GETLEASE) != libc::F_WRLCK }
 }
 
 /// A connection that accept(2) has just returned.

@@ -1,10 +1,11 @@
 //! A learner's directory: one directory a lab with its task and the learner's `main.rs`, and the progress file.
 
 use crate::catalog::{Lab, all};
+use crate::files::{self, is_no_link, write_if_changed};
 use crate::owner::AsOwner;
-use crate::package::{Built, Package, write_if_changed};
+use crate::package::{Built, Package};
 use crate::progress::Progress;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -53,35 +54,42 @@ impl Workspace {
     /// # Errors
     /// If there is none.
     pub fn find(dir: Option<&Path>) -> Result<Workspace> {
-        if let Some(dir) = dir {
-            ensure!(
-                is_workspace(dir),
-                "{} is no workspace: `lab init {0}` makes it one",
-                dir.display()
-            );
-            return Workspace::open(dir);
-        }
-        let current = std::env::current_dir()?;
-        let mut upwards = current.ancestors();
-        let found = upwards.find(|dir| is_workspace(dir)).map(Path::to_owned);
-        match found.or_else(|| Some(current.join(DEFAULT)).filter(|dir| is_workspace(dir))) {
-            Some(dir) => Workspace::open(&dir),
-            None => bail!(
-                "there is no workspace here: `lab init` makes one, in the directory {DEFAULT}"
-            ),
-        }
-    }
-
-    fn open(dir: &Path) -> Result<Workspace> {
-        let workspace = Workspace {
-            dir: dir.canonicalize()?,
-            labs: all()?,
-        };
+        let workspace = Workspace::find_to_read(dir)?;
         // A newer program may have more labs, or better words. What a learner did to our files stops nobody.
         if let Err(error) = workspace.refresh() {
             eprintln!("note: {error:#}");
         }
         Ok(workspace)
+    }
+
+    /// The same, to be left as it is.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn find_to_read(dir: Option<&Path>) -> Result<Workspace> {
+        let found = match dir {
+            Some(dir) => {
+                ensure!(
+                    is_workspace(dir),
+                    "{} is no workspace: `lab init {0}` makes it one",
+                    dir.display()
+                );
+                dir.to_owned()
+            }
+            None => {
+                let current = std::env::current_dir()?;
+                let mut upwards = current.ancestors().map(Path::to_owned);
+                let found = upwards.find(|dir| is_workspace(dir));
+                let found = found.or(Some(current.join(DEFAULT)).filter(|dir| is_workspace(dir)));
+                found.context(format!(
+                    "there is no workspace here: `lab init` makes one, in the directory {DEFAULT}"
+                ))?
+            }
+        };
+        Ok(Workspace {
+            dir: found.canonicalize()?,
+            labs: all()?,
+        })
     }
 
     /// Writes what is ours; of the learner's files only those that are not there.
@@ -157,8 +165,9 @@ impl Workspace {
     /// If the file cannot be read or written.
     pub fn change<T>(&self, change: impl FnOnce(&mut Progress) -> Result<T>) -> Result<T> {
         let _owner = self.as_owner()?;
+        is_no_link(&self.dir.join(".lab"))?;
         let path = self.dir.join(".lab/lock");
-        let lock = File::options().create(true).append(true).open(&path);
+        let lock = files::plain(File::options().create(true).append(true)).open(&path);
         let lock = lock.with_context(|| path.display().to_string())?;
         lock.lock()?;
         let mut progress = self.progress()?;
@@ -193,6 +202,6 @@ impl Workspace {
 
 /// By the manifest, which a clone by git has, too.
 fn is_workspace(dir: &Path) -> bool {
-    let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
-    manifest.contains("name = \"exercises\"")
+    let manifest = files::read(&dir.join("Cargo.toml")).unwrap_or_default();
+    String::from_utf8_lossy(&manifest).contains("name = \"exercises\"")
 }

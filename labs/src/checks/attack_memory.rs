@@ -1,11 +1,13 @@
 //! `attack-memory`: uses memory, until a limit stops it.
 
 use crate::bench::Bench;
-use crate::sandbox::kernel::status;
+use crate::sandbox::group::JAIL;
+use crate::sandbox::kernel::below;
 use crate::sandbox::{End, Run};
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use nix::unistd::Pid;
+use std::fs;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +36,7 @@ pub fn check(bench: &Bench) -> Checked {
         observed,
         "the kernel kills it: SIGKILL",
     )?;
-    let jail = group.dir("memory").join("jail");
+    let jail = group.dir("memory").join(JAIL);
     let kills = group.counter(&jail, "memory.oom_control", "memory.events", "oom_kill");
     expect(
         kills > 0,
@@ -59,7 +61,7 @@ fn eats(bench: &Bench, mib: u64, keep: Duration) -> Checked {
     let now = run
         .wait_for(keep, changes)?
         .unwrap_or_else(|| resident(program));
-    let observed = format!("VmRSS: {now} MiB{}", said(&mut run)?);
+    let observed = format!("Pss: {now} MiB{}", said(&mut run)?);
     expect(
         now <= mib + ITSELF,
         "too-much",
@@ -70,13 +72,16 @@ fn eats(bench: &Bench, mib: u64, keep: Duration) -> Checked {
     expect(keeps, "not-eaten", observed, format!("{mib} MiB"))
 }
 
-fn resident(pid: Pid) -> u64 {
-    let line = status(pid, "VmRSS");
-    line.split(' ')
-        .next()
-        .and_then(|number| number.parse::<u64>().ok())
-        .unwrap_or(0)
-        / 1024
+/// What the program and its children have in memory, in MiB; what they share counts once: proc_pid_smaps(5), Pss.
+fn resident(program: Pid) -> u64 {
+    let of = |pid: Pid| {
+        let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = sums.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let number = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+        number.unwrap_or(0)
+    };
+    let children = below(program).into_iter().map(|child| of(child.pid));
+    (of(program) + children.sum::<u64>()) / 1024
 }
 
 fn said(run: &mut Run) -> Checked<String> {

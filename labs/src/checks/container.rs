@@ -17,15 +17,15 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
 
-/// What the scripts share. `step LABEL COMMAND…` prints `@LABEL STATUS`, and then what the command said; `error` only what
-/// it said on standard error.
+/// What the scripts share. `step LABEL COMMAND…` prints a mark, `LABEL STATUS`, and then what the command said; `error` only
+/// what it said on standard error.
 const PRELUDE: &str = "
 export MINIRUN_HOME=/tmp/lab/home
 container=/tmp/lab/container
 rootfs=/tmp/lab/rootfs
-step() { label=$1; shift; said=$(\"$@\" 2>&1); echo \"@$label $?\"; echo \"$said\"; }
-error() { label=$1; shift; said=$(\"$@\" 2>&1 >/dev/null); echo \"@$label $?\"; echo \"$said\"; }
-record() { echo \"@$1 0\"; cat $MINIRUN_HOME/containers/$2.json 2>&1; }
+step() { label=$1; shift; said=$(\"$@\" 2>&1); echo \"$mark$label $?\"; echo \"$said\"; }
+error() { label=$1; shift; said=$(\"$@\" 2>&1 >/dev/null); echo \"$mark$label $?\"; echo \"$said\"; }
+record() { echo \"$mark$1 0\"; cat $MINIRUN_HOME/containers/$2.json 2>&1; }
 ";
 
 pub fn check(bench: &Bench) -> Checked {
@@ -33,16 +33,17 @@ pub fn check(bench: &Bench) -> Checked {
     alive(bench)
 }
 
-fn script(bench: &Bench, text: &str) -> Spec {
+fn script(bench: &Bench, mark: &str, text: &str) -> Spec {
     let mut spec = bench.spec::<&str>(&[]);
-    spec.main.argv = vec!["sh".into(), "-c".into(), format!("{PRELUDE}{text}")];
+    let text = format!("mark={mark}\n{PRELUDE}{text}");
+    spec.main.argv = vec!["sh".into(), "-c".into(), text];
     spec
 }
 
 /// The steps of a script: status, and what was said.
-fn steps(run: &Run) -> HashMap<String, (i32, String)> {
+fn steps(run: &Run, mark: &str) -> HashMap<String, (i32, String)> {
     let output = run.output();
-    let steps = output.split('@').filter_map(|step| {
+    let steps = output.split(mark).filter_map(|step| {
         let (head, said) = step.split_once('\n').unwrap_or((step, ""));
         let (label, status) = head.split_once(' ')?;
         Some((
@@ -59,14 +60,17 @@ fn on_paper(bench: &Bench) -> Checked {
         format!("one{}", random() % 10000),
         format!("two{}", random() % 10000),
     );
-    let (word, wanted) = (secret(), status());
+    let (mark, word, wanted) = (secret(), secret(), status());
+    // As it is in JSON only if it is written with care.
+    let quoted = format!("echo \"a\\\\b\"\ntrue # {word}");
     let text = format!(
         "
 step create $container create {one} --rootfs $rootfs --command 'echo {word}; exit {wanted}'
 record created {one}
 error twice $container create {one} --rootfs /tmp --command false
 record still {one}
-step second $container create {two} --rootfs $rootfs --command 'true {word}'
+step second $container create {two} --rootfs $rootfs --command '{quoted}'
+record second-record {two}
 for verb in start info delete; do error absent-$verb $container $verb nobody; done
 step list $container list
 step info $container info {one}
@@ -80,9 +84,9 @@ step tree test -d $rootfs/etc -a -d $rootfs/usr/bin
 step left $container list
 "
     );
-    let mut run = bench.start(script(bench, &text))?;
+    let mut run = bench.start(script(bench, &mark, &text))?;
     run.end_within(Duration::from_secs(20))?;
-    let steps = steps(&run);
+    let steps = steps(&run, &mark);
     let step = |label: &str| {
         steps
             .get(label)
@@ -118,6 +122,14 @@ step left $container list
             format!("{name}: {value:?}"),
         )?;
     }
+    let kept = &record("second-record")["command"];
+    let observed = format!("the record has command: {kept}, of {quoted:?}");
+    expect(
+        kept == quoted.as_str(),
+        "create",
+        observed,
+        "JSON, in which the command is as it was given",
+    )?;
     let (status, said) = step("twice");
     let kept = record("still")["command"] == command.as_str();
     expect(
@@ -205,7 +217,8 @@ step end test $? = 137
 record after {name}
 "
     );
-    let mut spec = script(bench, &text);
+    let mark = secret();
+    let mut spec = script(bench, &mark, &text);
     spec.files.push((canary.clone(), "outside".into()));
     spec.files.push(("go".into(), String::new()));
     spec.main.jail.leaks = vec![100 + (random() % 100) as i32];
@@ -258,9 +271,11 @@ record after {name}
     // Not a new file: its owner would be nobody whom this filesystem knows.
     let mut go = open_inside(run.outside(), &format!("{HOME}/go"))?;
     go.write_all(b"go")?;
-    run.wait_for(SOON, |run| steps(run).contains_key("delete").then_some(()))?;
+    run.wait_for(SOON, |run| {
+        steps(run, &mark).contains_key("delete").then_some(())
+    })?;
     let step = |run: &Run, label: &str| {
-        let step = steps(run).get(label).cloned();
+        let step = steps(run, &mark).get(label).cloned();
         step.unwrap_or((0, String::new()))
     };
     let listed = step(&run, "list").1;
@@ -285,7 +300,7 @@ record after {name}
     }
     run.signal(command, Signal::SIGKILL)?;
     run.end()?;
-    let end = steps(&run).get("end").map(|(status, _)| *status);
+    let end = steps(&run, &mark).get("end").map(|(status, _)| *status);
     expect(
         end == Some(0),
         "start",

@@ -1,6 +1,6 @@
 //! `cpu`: a quota that is set, and holds.
 
-use super::limits::{cgroup_of, joins_before_exec};
+use super::limits::{Limit, cgroup_of, joins_before_exec};
 use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::Group;
@@ -9,6 +9,9 @@ use crate::sys::random;
 use crate::verdict::{Checked, Stop, expect};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// The file of the quota, in v1 and v2.
+const QUOTA: [&str; 2] = ["cpu.cfs_quota_us", "cpu.max"];
 
 pub fn check(bench: &Bench) -> Checked {
     let group = bench.group()?;
@@ -35,6 +38,7 @@ pub fn check(bench: &Bench) -> Checked {
     };
     let cgroup = cgroup_of(bench, &mut run, command, "cpu")?;
     has_quota(group, &cgroup, percent)?;
+    let quota = group.read(&cgroup, QUOTA[0], QUOTA[1]);
 
     std::thread::sleep(Duration::from_millis(200)); // the first period may be a whole one
     let (start, before) = (Instant::now(), cpu_time(command));
@@ -48,12 +52,17 @@ pub fn check(bench: &Bench) -> Checked {
         format!("about {percent} %"),
     )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
-    joins_before_exec(bench, &[&dir, &percent.to_string()], "cpu")
+    let at_once = Limit {
+        file: QUOTA,
+        value: quota,
+        finding: "quota",
+    };
+    joins_before_exec(bench, &[&dir, &percent.to_string()], "cpu", Some(at_once))
 }
 
 /// What the kernel says the limit is.
 fn has_quota(group: &Group, cgroup: &Path, percent: u64) -> Checked {
-    let limit = group.read(cgroup, "cpu.cfs_quota_us", "cpu.max");
+    let limit = group.read(cgroup, QUOTA[0], QUOTA[1]);
     let (quota, period) = match group.is_v2() {
         true => limit
             .split_once(' ')

@@ -2,7 +2,7 @@
 
 use crate::bench::Bench;
 use crate::sandbox::Run;
-use crate::sandbox::kernel::{mounts, namespace, seen_by};
+use crate::sandbox::kernel::{Seen, look_inside, mounts, namespace, seen_by};
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
@@ -40,7 +40,8 @@ pub fn check(bench: &Bench) -> Checked {
         "two inodes",
     )?;
     run.no_mount_leaked()?;
-    let dev = seen_by(command, &dir);
+    let seen = look_inside(command, &dir)?;
+    let dev = seen.path();
     for entry in fs::read_dir(&dev)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let known = DEVICES.iter().any(|(device, _)| *device == name)
@@ -52,6 +53,20 @@ pub fn check(bench: &Bench) -> Checked {
                 "only the devices and links of the task",
             );
         }
+        let kind = entry.file_type()?;
+        let fits = match name.as_str() {
+            "console" => kind.is_char_device(),
+            "ptmx" => kind.is_char_device() || kind.is_symlink(),
+            "pts" | "shm" | "mqueue" => kind.is_dir(),
+            _ => known,
+        };
+        let observed = format!("{name} is {kind:?}");
+        expect(
+            fits,
+            "too-much",
+            observed,
+            "a device, or a directory of its own",
+        )?;
         if !known && let Ok(target) = fs::read_link(entry.path()) {
             let leads_inside = name == "ptmx"
                 && ["pts/ptmx", "/dev/pts/ptmx"]
@@ -110,8 +125,9 @@ pub fn check(bench: &Bench) -> Checked {
     }
     only_new_mounts(&run, command, &dir)?;
     // Of a bind mount the files would be outside, too: it has the device number of what is there.
-    let number = |pid| fs::metadata(seen_by(pid, &dir)).map(|meta| meta.dev());
-    let new = number(command)? != number(run.outside())?;
+    let outside = look_inside(run.outside(), &dir)?;
+    let number = |seen: &Seen| fs::metadata(seen.path()).map(|meta| meta.dev());
+    let new = number(&seen)? != number(&outside)?;
     let mounts = mounts(command);
     let mount = mounts.iter().rfind(|mount| mount.point == dir);
     expect(
@@ -123,7 +139,7 @@ pub fn check(bench: &Bench) -> Checked {
         },
         "a tmpfs that is not seen outside",
     )?;
-    let below = fs::read_dir(seen_by(run.outside(), &dir))?.flatten().next();
+    let below = fs::read_dir(outside.path())?.flatten().next();
     if let Some(entry) = below {
         let observed = format!(
             "outside, in the directory itself, is {:?}",

@@ -2,11 +2,15 @@
 
 use super::{nothing_open, secret};
 use crate::bench::Bench;
+use crate::sandbox::kernel::seen_by;
+use crate::sandbox::run::SOON;
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
 use crate::sandbox::{End, Run};
+use crate::sys;
 use crate::verdict::{Checked, expect, fail};
 use nix::errno::Errno;
+use std::fs::File;
 use std::time::Duration;
 
 /// How long `started` may take once the command is seen to run.
@@ -17,6 +21,7 @@ const TRIES: usize = 5;
 pub fn check(bench: &Bench) -> Checked {
     fails_with_errno(bench)?;
     starts_at_once(bench)?;
+    waits_for_exec(bench)?;
     let mut run = bench.run(&["sh", "-c", "exit 2"])?;
     let end = bench.over(&mut run)?;
     let observed = format!("{end}, and {:?} on standard output", run.output());
@@ -97,4 +102,34 @@ fn starts_at_once(bench: &Bench) -> Checked {
         ),
         "started, as soon as exec has worked",
     )
+}
+
+/// Nothing is said before exec has worked, however long that takes: here it waits for the file, on which we have a lease.
+fn waits_for_exec(bench: &Bench) -> Checked {
+    let (sleep, script) = (unique_sleep(), format!("slow-{}", secret()));
+    let path = format!("{HOME}/{script}");
+    let mut spec = bench.spec(&[&path]);
+    spec.files
+        .push((script, format!("#!/bin/sh\nexec sleep {sleep}")));
+    let mut run = bench.prepare(spec)?;
+    let file = File::open(seen_by(run.outside(), &path))?;
+    sys::lease(&file)?;
+    run.go()?;
+    run.wait_for(SOON, |run| {
+        (sys::is_wanted(&file) || run.main_ended().is_some()).then_some(())
+    })?;
+    std::thread::sleep(Duration::from_millis(300));
+    let observed = format!(
+        "it says {:?} while exec still waits for the file",
+        run.output()
+    );
+    expect(
+        run.output().is_empty(),
+        "started",
+        observed,
+        "nothing, before exec has worked",
+    )?;
+    drop(file);
+    let command = run.command(&sleep)?;
+    super::ends_with(bench, &mut run, command, super::signal(), "status")
 }

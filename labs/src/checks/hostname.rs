@@ -34,5 +34,8 @@ pub fn check(bench: &Bench) -> Checked {
         &name,
     )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
-    super::passes_on_after(bench, &[&name], "end")
+    let look = "read -r name </proc/sys/kernel/hostname; echo $name";
+    let said = super::says_at_once(bench, bench.spec(&[&name]), look, "end")?;
+    let observed = format!("the first host name that the command sees is {said}");
+    expect(said == name, "name", observed, &name)
 }

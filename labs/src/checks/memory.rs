@@ -1,6 +1,6 @@
 //! `memory`: a limit that is set, and bites.
 
-use super::limits::{cgroup_of, joins_before_exec};
+use super::limits::{Limit, cgroup_of, joins_before_exec};
 use crate::bench::Bench;
 use crate::sandbox::End;
 use crate::sandbox::which::unique_sleep;
@@ -26,7 +26,12 @@ pub fn check(bench: &Bench) -> Checked {
         format!("{limit} bytes"),
     )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
-    joins_before_exec(bench, &[&dir, &limit], "memory")?;
+    let at_once = Limit {
+        file: ["memory.limit_in_bytes", "memory.max"],
+        value: limit.clone(),
+        finding: "limit",
+    };
+    joins_before_exec(bench, &[&dir, &limit], "memory", Some(at_once))?;
 
     // One process: of several, some would still be in the cgroup when it is to be removed.
     let hog = "dd if=/dev/zero of=/dev/null bs=100000000 count=1";

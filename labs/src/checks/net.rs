@@ -51,7 +51,16 @@ pub fn check(bench: &Bench) -> Checked {
         )?;
     }
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
-    super::passes_on(bench, "end")
+    let look = "while read -r line; do echo $line; done </proc/net/fib_trie";
+    let spec = bench.spec::<&str>(&[]);
+    let said = super::says_at_once(bench, spec, look, "end")?;
+    let observed = "when the command begins it sees no route to 127.0.0.1";
+    expect(
+        said.contains("127.0.0.1"),
+        "lo-down",
+        observed,
+        "lo is up before",
+    )
 }
 
 /// The interfaces in the network namespace of a process.

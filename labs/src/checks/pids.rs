@@ -1,10 +1,10 @@
 //! `pids`: a limit of processes, and what is left is ended.
 
-use super::limits::{cgroup_of, joins_before_exec};
+use super::limits::{Limit, cgroup_of, joins_before_exec};
 use crate::bench::Bench;
 use crate::sandbox::run::SOON;
 use crate::sandbox::which::unique_sleep;
-use crate::sandbox::{Run, Start};
+use crate::sandbox::{End, Run, Start};
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
@@ -25,13 +25,19 @@ pub fn check(bench: &Bench) -> Checked {
         max,
     )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
-    joins_before_exec(bench, &[&dir, &max.to_string()], "pids")?;
+    let at_once = Limit {
+        file: ["pids.max"; 2],
+        value: max.to_string(),
+        finding: "limit",
+    };
+    joins_before_exec(bench, &[&dir, &max.to_string()], "pids", Some(at_once))?;
 
-    // A bomb of sixty processes at most. A shell that cannot fork gives up at once, or tries again for seconds: then
+    // A bomb of sixty processes at most, one of them in a process group of its own. A shell that cannot fork gives up at once, or tries again for seconds: then
     // it is ended, and its children are what is left.
     let (mark, sleep) = (super::secret(), unique_sleep());
-    let bomb =
-        format!("i=0; while [ $i -lt 60 ]; do sleep {sleep} & i=$((i+1)); done; sleep {sleep}");
+    let bomb = format!(
+        "setsid sleep {sleep} & i=0; while [ $i -lt 60 ]; do sleep {sleep} & i=$((i+1)); done; sleep {sleep}"
+    );
     let mut spec = bench.spec(&[&dir, &max.to_string(), "sh", "-c", &bomb, &mark]);
     // Somebody else, outside of the cgroup.
     let other = unique_sleep();
@@ -57,12 +63,20 @@ pub fn check(bench: &Bench) -> Checked {
     })?;
     let over = format!("{most} processes at once, with a limit of {max}");
     expect(most as u64 <= max, "limit", over, format!("at most {max}"))?;
+    let mut is_killed = false;
     if run.has_ended()?.is_none()
         && let Some(shell) = run.find(&mark)?
     {
-        run.signal(shell.pid, Signal::SIGKILL).ok();
+        is_killed = run.signal(shell.pid, Signal::SIGKILL).is_ok();
     }
-    bench.over(&mut run)?;
+    let end = bench.over(&mut run)?;
+    let observed = format!("{end}, of a shell that SIGKILL ended");
+    expect(
+        !is_killed || end == End::Exited(137),
+        "end",
+        observed,
+        End::Exited(137),
+    )?;
     let killed = run.companion_ended(0, Duration::from_millis(100))?;
     expect(
         killed.is_none(),

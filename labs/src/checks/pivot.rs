@@ -77,16 +77,17 @@ pub fn is_the_root(
     }
     let ways_out = |(number, _): &&(i32, PathBuf)| {
         let link = format!("/proc/{command}/fd/{number}");
-        fs::metadata(&link).is_ok_and(|file| file.is_dir()) && is_outside(&link)
+        let is_file = fs::metadata(&link).is_ok_and(|file| file.is_dir() || file.is_file());
+        *number > 2 && is_file && is_outside(&link)
     };
     match descriptors(command).iter().find(ways_out) {
         Some((number, path)) => fail(
             old,
             format!(
-                "descriptor {number} of the command is a directory of the old root: {}",
+                "descriptor {number} of the command is of the old root: {}",
                 path.display()
             ),
-            "it has none: fchdir(2) would lead out",
+            "it has none of it",
         ),
         None => Ok(()),
     }

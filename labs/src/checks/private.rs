@@ -2,7 +2,7 @@
 
 use super::secret;
 use crate::bench::Bench;
-use crate::sandbox::kernel::{mounts, namespace, seen_by};
+use crate::sandbox::kernel::{self, Mount, look_inside, mounts, mounts_in, namespace};
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
@@ -35,25 +35,43 @@ pub fn check(bench: &Bench) -> Checked {
         },
         "a new tmpfs",
     )?;
-    let entry = fs::read_dir(seen_by(command, &dir))?.flatten().next();
+    let seen = look_inside(command, &dir)?;
+    let entry = fs::read_dir(seen.path())?.flatten().next();
     if let Some(entry) = entry {
         let observed = format!("{:?} is in it", entry.file_name());
         return fail("not-empty", observed, "nothing");
     }
     expect(
-        seen_by(run.outside(), format!("{HOME}/{hidden}")).exists(),
+        look_inside(run.outside(), &format!("{HOME}/{hidden}")).is_ok(),
         "not-mounted",
         format!("outside, {hidden} is no longer there"),
         "what is in the directory outside stays as it is",
     )?;
-    if let Some(shared) = mounts.iter().find(|mount| mount.shared) {
+    let peers: Vec<String> = kernel::mounts(run.outside())
+        .into_iter()
+        .filter_map(|mount| mount.peers)
+        .collect();
+    let shared = |mount: &&Mount| {
+        mount
+            .peers
+            .as_ref()
+            .is_some_and(|group| peers.contains(group))
+    };
+    if let Some(mount) = mounts.iter().find(shared) {
         expect(
             false,
             "still-shared",
-            &shared.line,
-            "no `shared:` in any line of /proc/PID/mountinfo",
+            &mount.line,
+            "no `shared:` of a group that is outside as well",
         )?;
     }
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
-    super::passes_on_after(bench, &[&dir], "end")
+    let look = "while read -r line; do echo $line; done </proc/self/mountinfo";
+    let said = super::says_at_once(bench, bench.spec(&[&dir]), look, "end")?;
+    let mount = mounts_in(&said)
+        .into_iter()
+        .rfind(|mount| mount.point == dir);
+    let mounted = mount.is_some_and(|mount| mount.kind == "tmpfs");
+    let observed = format!("when the command begins, no tmpfs is on {dir}");
+    expect(mounted, "not-mounted", observed, "it is mounted before")
 }

@@ -37,15 +37,19 @@ impl Short {
 }
 
 pub fn check(bench: &Bench) -> Checked {
-    let (one, two) = (unique_sleep(), unique_sleep());
+    // So many that no few workers do.
+    let long: Vec<String> = (0..6 + random() % 3).map(|_| unique_sleep()).collect();
     // There is one of each kind at least, so that who leaves a kind out is wrong. A status is larger than the number of
     // failures, and no sum comes near 256, where it would begin anew: so no sum, with signals or without, is that number.
-    let failing = 1 + random() % 3;
-    let killed = 1 + random() % 3;
-    let mut short = vec![Short::new("true")];
-    short.extend((0..failing).map(|_| Short::new(&format!("exit {}", 9 + random() % 17))));
+    let failing = 1 + random() % 2;
+    let killed = 1 + random() % 2;
+    let mut short = vec![Short::new("true"), Short::new("exit 1")];
+    short.extend((0..failing).map(|_| Short::new(&format!("exit {}", 13 + random() % 17))));
     short.extend((0..killed).map(|_| Short::new("kill -9 $$")));
-    let mut lines = vec![format!("exec sleep {one}"), format!("exec sleep {two}")];
+    let mut lines: Vec<String> = long
+        .iter()
+        .map(|sleep| format!("exec sleep {sleep}"))
+        .collect();
     lines.extend(short.iter().map(|short| short.line.clone()));
     let mut spec = bench.spec(&lines);
     let marks = short
@@ -53,15 +57,23 @@ pub fn check(bench: &Bench) -> Checked {
         .map(|short| (short.mark.clone(), "full".into()));
     spec.files.extend(marks);
     let mut run = bench.start(spec)?;
-    let first = run.command(&one)?;
-    let second = run.find(&two)?;
-    let observed = "the second command waits for the first";
-    expect(second.is_some(), "one-by-one", observed, "both run")?;
-    let second = second.map_or(first, |process| process.pid);
+    run.command(&long[0])?;
+    let mut running = Vec::new();
+    for sleep in &long {
+        running.extend(run.find(sleep)?.map(|process| process.pid));
+        let observed = format!("of {} long commands only {} run", long.len(), running.len());
+        let number = long.iter().position(|one| one == sleep).unwrap_or_default();
+        expect(
+            running.len() == number + 1,
+            "one-by-one",
+            observed,
+            "all run at once",
+        )?;
+    }
     let over = |run: &Run| short.iter().filter(|short| short.is_over(run)).count();
     let all = run.wait_for(SOON, |run| (over(run) == short.len()).then_some(()))?;
     let observed = format!(
-        "while two long commands run, {} of {} short ones have run, and ended",
+        "while long commands run, {} of {} short ones have run, and ended",
         over(&run),
         short.len()
     );
@@ -69,15 +81,19 @@ pub fn check(bench: &Bench) -> Checked {
     // What ends is a zombie for a moment, with every program.
     no_zombie(&mut run, "all short commands have ended")?;
 
-    run.signal(first, Signal::SIGTERM)?;
-    is_gone(&mut run, first)?;
+    run.signal(running[0], Signal::SIGTERM)?;
+    is_gone(&mut run, running[0])?;
     no_zombie(&mut run, "a long command has ended")?;
-    run.signal(second, Signal::SIGKILL)?;
-    let failures = failing + killed + 2;
+    for command in &running[1..] {
+        run.signal(*command, Signal::SIGKILL)?;
+    }
+    let ended = running.len() as u64;
+    let failures = 1 + failing + killed + ended;
     let (end, wanted) = (bench.over(&mut run)?, End::Exited(failures as i32));
     let observed = format!(
-        "{end}; {failing} exited with another status than 0, {} were killed",
-        killed + 2
+        "{end}; {} exited with another status than 0, {} were killed",
+        failing + 1,
+        killed + ended
     );
     expect(end == wanted, "count", observed, wanted)
 }
@@ -87,7 +103,7 @@ fn no_zombie(run: &mut Run, when: &str) -> Checked {
         let processes = run.processes().into_iter();
         processes.filter(|process| process.is_zombie()).count()
     };
-    let none = run.wait_for(Duration::from_secs(1), |run| {
+    let none = run.wait_for(Duration::from_millis(400), |run| {
         (zombies(run) == 0).then_some(())
     })?;
     let observed = format!("{when}, and {} zombies are left", zombies(run));

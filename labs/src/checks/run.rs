@@ -4,6 +4,7 @@ use super::secret;
 use crate::bench::Bench;
 use crate::sandbox::End;
 use crate::sandbox::kernel::Process;
+use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
@@ -54,12 +55,22 @@ pub fn check(bench: &Bench) -> Checked {
         format!("{end}, of a program that does not exist"),
         End::Exited(127),
     )?;
-    let mut run = bench.run(&["/etc"])?;
-    let end = bench.over(&mut run)?;
-    expect(
-        end == End::Exited(126),
-        "not-found",
-        format!("{end}, of a directory"),
-        End::Exited(126),
-    )
+    let text = format!("text-{}", secret());
+    for (program, what) in [
+        ("/etc".to_owned(), "a directory"),
+        (format!("{HOME}/{text}"), "a file that nobody may execute"),
+    ] {
+        let mut spec = bench.spec(&[program]);
+        spec.files.push((text.clone(), "a text".into()));
+        let mut run = bench.start(spec)?;
+        let end = bench.over(&mut run)?;
+        let observed = format!("{end}, of {what}");
+        expect(
+            end == End::Exited(126),
+            "not-found",
+            observed,
+            End::Exited(126),
+        )?;
+    }
+    Ok(())
 }

@@ -54,6 +54,17 @@ pub fn check(bench: &Bench) -> Checked {
             format!("{wanted} {outside} 1"),
         )?;
     }
+    // Who is root outside could have done without it, and nobody else.
+    let setgroups = fs::read_to_string(format!("/proc/{command}/setgroups")).unwrap_or_default();
+    expect(
+        setgroups.trim() == "deny",
+        "refused",
+        format!(
+            "/proc/PID/setgroups: {}; an ordinary user would be refused the gid_map",
+            setgroups.trim()
+        ),
+        "deny",
+    )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
     super::passes_on_after(bench, &[uid, gid], "end")
 }

@@ -3,8 +3,9 @@
 
 use super::{Answer, predict};
 use crate::catalog::{self, Lab};
+use crate::files::write_if_changed;
 use crate::mark;
-use crate::package::{Built, Package, Program, write_if_changed};
+use crate::package::{Built, Package, Program};
 use crate::sys;
 use crate::verdict::{Stop, Verdict};
 use anyhow::{Context, Result, bail};
@@ -287,7 +288,7 @@ fn keep(programs: &HashMap<String, Built>, dir: &Path) -> Result<Answer> {
         };
     }
     let text = format!("{} programs are in {}", programs.len(), dir.display());
-    let json = json!({"programs": programs.len(), "dir": dir});
+    let json = json!({"programs": programs.len(), "dir": dir.display().to_string()});
     Ok(Answer::new(text, json))
 }
 

@@ -3,6 +3,7 @@
 
 use super::Answer;
 use crate::catalog::{self, Lab};
+use crate::files::{self, is_no_link};
 use crate::mark::{Marked, mark};
 use crate::package::{Built, Package};
 use crate::progress::{Progress, bar};
@@ -17,9 +18,6 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How large a solution may be, in bytes.
-const SOURCE: u64 = 1 << 20;
 
 /// How long a solution may take to be built by itself, in seconds.
 const ALONE: u32 = 120;
@@ -128,7 +126,7 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
             let said = format!("written to {}", file.display());
             Ok(Answer {
                 status,
-                ..Answer::new(said, json!({"output": file}))
+                ..Answer::new(said, json!({"output": file.display().to_string()}))
             })
         }
         None => Ok(Answer {
@@ -152,13 +150,14 @@ fn build(
         let source = workspace.source(lab);
         let content = {
             let _owner = workspace.as_owner()?;
-            let meta = fs::metadata(&source);
-            let fits = meta.is_ok_and(|meta| meta.is_file() && meta.len() <= SOURCE); // a pipe would never end
-            fits.then(|| fs::read(&source).ok()).flatten()
+            is_no_link(&workspace.dir.join(&lab.dir))
+                .is_ok()
+                .then(|| files::read(&source).ok())
         };
+        let content = content.flatten();
         let Some(content) = content else {
             let said =
-                format!("main.rs is no file of at most {SOURCE} bytes that its owner can read");
+                "main.rs is no plain file of at most 1 MiB that its owner can read".to_owned();
             built.insert(lab.name().to_owned(), Ok(Err(said)));
             continue;
         };

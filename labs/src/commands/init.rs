@@ -17,6 +17,6 @@ pub fn run(dir: &Path) -> Result<Answer> {
     );
     Ok(Answer::new(
         text,
-        json!({"dir": workspace.dir, "labs": workspace.labs.len()}),
+        json!({"dir": workspace.dir.display().to_string(), "labs": workspace.labs.len()}),
     ))
 }

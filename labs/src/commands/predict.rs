@@ -5,11 +5,12 @@ use crate::bench::Bench;
 use crate::catalog::Lab;
 use crate::progress::Prediction;
 use crate::sandbox::Start;
-use crate::verdict::{Checked, Stop};
+use crate::verdict::{Checked, Missing, Stop};
 use crate::workspace::Workspace;
 use anyhow::{Result, anyhow, ensure};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What `lab predict` takes.
@@ -101,6 +102,14 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
 /// If the host cannot tell, or the command does not end.
 pub fn ask(lab: &Lab) -> Checked<String> {
     let bench = Bench::new(lab, None)?;
+    // Its absence would be taken for an answer.
+    if lab.predict.command.contains("unshare ") && !has_unshare() {
+        return Err(Missing {
+            lacks: "the program unshare".into(),
+            todo: "install util-linux".into(),
+        }
+        .into());
+    }
     let mut spec = bench.spec::<&str>(&[]);
     let argv = ["sh", "-c", &lab.predict.command].map(str::to_owned);
     spec.main = Start {
@@ -115,4 +124,14 @@ pub fn ask(lab: &Lab) -> Checked<String> {
         }
         text => Ok(text),
     }
+}
+
+fn has_unshare() -> bool {
+    let mut unshare = Command::new("unshare");
+    let said = unshare
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    said.is_ok_and(|status| status.success())
 }

@@ -1,6 +1,7 @@
 //! `lab reset`: begin anew; what was there is kept.
 
 use super::{Answer, chosen};
+use crate::files;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -25,9 +26,9 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     let backup = backup.context("no name for a backup")?;
     // First what can fail for want of space: then what one had is still in its place.
     let new = source.with_file_name("main.rs.new");
-    if let Err(error) = fs::write(&new, lab.stub()?) {
+    if let Err(error) = files::write(&new, lab.stub()?.as_bytes()) {
         fs::remove_file(&new).ok();
-        return Err(error).with_context(|| new.display().to_string());
+        return Err(error);
     }
     fs::rename(&source, &backup).with_context(|| source.display().to_string())?;
     fs::rename(&new, &source).with_context(|| source.display().to_string())?;
@@ -48,7 +49,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     Ok(Answer::new(
         text,
         json!({
-            "lab": lab.name(), "file": source, "backup": backup,
+            "lab": lab.name(), "file": source.display().to_string(), "backup": backup.display().to_string(),
             "note": forgotten.err().map(|error| format!("{error:#}")),
         }),
     ))

@@ -49,7 +49,7 @@ fn show(workspace: &Workspace, lab: &Lab) -> Result<Answer> {
     }
     text += &format!("Then: lab check {}", lab.name());
     let json = json!({
-        "lab": lab.name(), "title": lab.title, "file": workspace.source(lab), "task": task, "lesson": lab.lesson,
+        "lab": lab.name(), "title": lab.title, "file": workspace.source(lab).display().to_string(), "task": task, "lesson": lab.lesson,
         "points": lab.points, "minutes": lab.minutes, "needs": lab.needs,
     });
     Ok(Answer::new(text, json))

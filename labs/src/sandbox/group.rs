@@ -5,9 +5,9 @@ use crate::sys::{NOBODY, random, with_sudo};
 use crate::verdict::Missing;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,11 @@ pub const PIDS: u64 = 128;
 /// What an exercise is given, below a cgroup with the limits. Who is not root owns the files of both, and only the first is
 /// writable in the sandbox.
 const BOX: &str = "box";
+
+/// v2: where the learner's program is, as no process may be beside a cgroup with limits. No learner calls his own so.
+pub const PROGRAM: &str = "lab-program";
+/// Where an attack is locked up.
+pub const JAIL: &str = "lab-jail";
 
 /// The directories of one cgroup: in v2 one, in v1 one for each controller.
 #[derive(Debug)]
@@ -58,7 +63,7 @@ impl Group {
             make_dir(&dir)?;
             group.set_in("", "memory.swap.max", 0).ok(); // kernels without swap accounting lack it
             hand_down(&dir, controllers)?;
-            make_dir(&dir.join("program"))?;
+            make_dir(&dir.join(PROGRAM))?;
         } else {
             for controller in controllers {
                 let ours = base_v1(controller)?.join(OURS);
@@ -116,7 +121,7 @@ impl Group {
             true => self
                 .dirs
                 .iter()
-                .map(|(_, dir)| dir.join("program/cgroup.procs"))
+                .map(|(_, dir)| dir.join(PROGRAM).join("cgroup.procs"))
                 .collect(),
             // Not cgroup.procs, which takes 11 ms here: it waits for an RCU grace period.
             false => self.dirs.iter().map(|(_, dir)| dir.join("tasks")).collect(),
@@ -147,7 +152,7 @@ impl Group {
     pub fn made_inside(&self, controller: &str) -> Vec<PathBuf> {
         subdirs(self.dir(controller))
             .into_iter()
-            .filter(|dir| !dir.ends_with("program") && !dir.ends_with("jail"))
+            .filter(|dir| !dir.ends_with(PROGRAM) && !dir.ends_with(JAIL))
             .collect()
     }
 
@@ -175,13 +180,13 @@ impl Group {
         Some(below.trim_start_matches('/').to_owned())
     }
 
-    /// Makes a cgroup `jail` below it, with a limit by its names in v1 and v2. Returns the file, as it is called inside,
+    /// Makes a cgroup [`JAIL`] below it, with a limit by its names in v1 and v2. Returns the file, as it is called inside,
     /// with which a process joins.
     ///
     /// # Errors
     /// If the kernel does not take it.
     pub fn jail(&self, controller: &str, names: (&str, &str), limit: u64) -> io::Result<String> {
-        let dir = self.dir(controller).join("jail");
+        let dir = self.dir(controller).join(JAIL);
         fs::create_dir(&dir)?;
         let (name, join) = if self.v2 {
             (names.1, "cgroup.procs")
@@ -197,7 +202,7 @@ impl Group {
         if geteuid().is_root() {
             chown(dir.join(join), Some(NOBODY), Some(NOBODY))?;
         }
-        Ok(format!("{}/jail/{join}", self.inside(controller)))
+        Ok(format!("{}/{JAIL}/{join}", self.inside(controller)))
     }
 
     /// Is a process in it, in each tree? To be asked before it may do anything.
@@ -244,8 +249,8 @@ impl Group {
             give(&dir.join("cgroup.procs"))?;
             if self.v2 {
                 give(&dir.join("cgroup.subtree_control"))?;
-                give(&dir.join("program"))?;
-                give(&dir.join("program/cgroup.procs"))?;
+                give(&dir.join(PROGRAM))?;
+                give(&dir.join(PROGRAM).join("cgroup.procs"))?;
             } else {
                 give(&dir.join("tasks"))?;
             }
@@ -336,12 +341,13 @@ fn missing(reason: &str) -> Missing {
 }
 
 fn make_dir(dir: &Path) -> Result<(), Missing> {
-    match fs::create_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(missing(&format!("mkdir {}: {error}", dir.display())))
-        }
-        _ => Ok(()),
-    }
+    let made = match fs::create_dir(dir) {
+        // Whatever the umask is: the exercise, which is somebody else, has to find its own below.
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        failed => failed,
+    };
+    made.map_err(|error| missing(&format!("mkdir {}: {error}", dir.display())))
 }
 
 /// Lets a v2 cgroup hand controllers down to those below it.

@@ -109,8 +109,8 @@ pub struct Mount {
     pub kind: String,
     /// The line, to be shown.
     pub line: String,
-    /// Does it pass mounts on to others?
-    pub shared: bool,
+    /// Whom it passes mounts on to: its peer group, as in `shared:7`.
+    pub peers: Option<String>,
 }
 
 /// The mounts of a process.
@@ -129,7 +129,10 @@ pub fn mounts_in(text: &str) -> Vec<Mount> {
             point: fields.next()?.to_owned(),
             kind: after.split(' ').next()?.to_owned(),
             line: line.to_owned(),
-            shared: before.contains(" shared:"),
+            peers: before
+                .split(' ')
+                .find(|field| field.starts_with("shared:"))
+                .map(str::to_owned),
         })
     };
     text.lines().filter_map(mount).collect()
@@ -183,15 +186,30 @@ pub fn files(pid: Pid, dir: &str) -> BTreeSet<PathBuf> {
     found
 }
 
+/// A file or directory as a process sees it, to be looked at from outside by way of [`Seen::path`].
+pub struct Seen(File);
+
+impl Seen {
+    /// Where it is found, whatever becomes of its name: proc_pid_fd(5).
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
+
+/// Finds a file by its path in the sandbox, all links of which are the exercise's.
+pub fn look_inside(pid: Pid, path: &str) -> anyhow::Result<Seen> {
+    Ok(Seen(open_as_in_there(pid, path, OFlag::O_PATH)?))
+}
+
 /// Opens a file of the sandbox for writing.
 pub fn open_inside(pid: Pid, path: &str) -> anyhow::Result<File> {
-    open_as_in_there(pid, path, OFlag::O_WRONLY)
+    open_as_in_there(pid, path, OFlag::O_WRONLY | OFlag::O_NONBLOCK)
 }
 
 /// The beginning of a file of the sandbox.
 pub fn read_inside(pid: Pid, path: &str) -> anyhow::Result<String> {
     let mut text = String::new();
-    let file = open_as_in_there(pid, path, OFlag::O_RDONLY)?;
+    let file = open_as_in_there(pid, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
     file.take(1 << 16).read_to_string(&mut text)?;
     Ok(text)
 }
@@ -201,7 +219,7 @@ pub fn read_inside(pid: Pid, path: &str) -> anyhow::Result<String> {
 fn open_as_in_there(pid: Pid, path: &str, mode: OFlag) -> anyhow::Result<File> {
     let root = File::open(format!("/proc/{pid}/root"))?;
     let how = OpenHow::new()
-        .flags(mode | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .flags(mode | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let file = openat2(&root, path, how).with_context(|| format!("{path} in the sandbox"))?;
     Ok(file.into())

@@ -72,11 +72,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes a sandbox, and starts what is ordered in it. `seconds` is how long all of it may take.
+    /// Makes a sandbox, in which only the main process is still missing. `seconds` is how long all of it may take.
     ///
     /// # Errors
     /// If the host cannot do it, or it does not come up.
-    pub fn start(spec: Spec, group: Option<&Group>, seconds: u64) -> Checked<Run> {
+    pub fn prepare(spec: Spec, group: Option<&Group>, seconds: u64) -> Checked<Run> {
         has_room(&std::env::temp_dir())?;
         let files = [tempfile::tempfile()?, tempfile::tempfile()?];
         let (mut ours, theirs) = UnixStream::pair()?;
@@ -132,9 +132,16 @@ impl Run {
         }
         run.mounts = kernel::mounts(run.outside());
         run.files_before = kernel::files(run.outside(), WRITABLE);
-        run.orders.write_all(b"\n")?;
-        run.until(|run| run.started.contains_key(&run.main))?;
         Ok(run)
+    }
+
+    /// Starts the main process.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn go(&mut self) -> Checked {
+        self.orders.write_all(b"\n")?;
+        self.until(|run| run.started.contains_key(&run.main))
     }
 
     /// The sandbox's root is an ordinary user outside: we, or nobody if we are root. Who is not root has to give up

@@ -3,9 +3,11 @@
 use crate::common::{self, Ended, Outcome, Skip, Workspace, need_checks};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use predicates::str::contains;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ crate::tests![
     bombs_floods_and_daemons_end_with_the_check,
     a_symlink_does_not_lead_the_check_out,
     who_interrupts_a_check_or_a_build_leaves_nothing,
+    nothing_is_written_through_a_students_links,
+    pipes_and_devices_of_a_student_hold_nobody_up,
 ];
 
 /// A solution of 01-run that runs its argument as a shell script.
@@ -251,6 +255,76 @@ fn who_interrupts_a_check_or_a_build_leaves_nothing() -> Outcome {
         let mut find = Command::new("find");
         find.args(["/sys/fs/cgroup", "-name", &format!("lab-{}-*", lab.0.id())]);
         assert_eq!(String::from_utf8_lossy(&find.output().unwrap().stdout), "");
+    }
+    Ok(())
+}
+
+/// Of a directory that a student has filled, the grader is the owner.
+fn nothing_is_written_through_a_students_links() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let victim = workspace.path().with_file_name("victim");
+    fs::write(&victim, "precious").unwrap();
+    let link = |name: &str, target: &Path| {
+        let path = workspace.path().join(name);
+        if path.is_dir() {
+            fs::remove_dir_all(&path).unwrap();
+        } else {
+            fs::remove_file(&path).ok();
+        }
+        std::os::unix::fs::symlink(target, path).unwrap();
+    };
+    let files = [
+        "03-term/README.md",
+        "Cargo.lock",
+        ".cargo/config.toml",
+        ".lab/progress.partial",
+        "02-reap/main.rs",
+    ];
+    for name in files {
+        link(name, &victim);
+    }
+    let there = workspace.path().with_file_name("there");
+    fs::create_dir(&there).unwrap();
+    link("05-hostname", &there);
+    // To grade writes nothing at all; others write what is theirs in the place of a link.
+    let mut grade = workspace.lab(&["grade", "run", "reap", "hostname", "--format", "csv"]);
+    let no_sources = contains("no plain file").count(2);
+    grade.assert().success().stdout(no_sources);
+    assert!(workspace.path().join("Cargo.lock").is_symlink());
+    for command in ["list", "check run", "reset term"] {
+        let args: Vec<&str> = command.split(' ').collect();
+        workspace.lab(&args).output().unwrap();
+    }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert_eq!(fs::read_dir(&there).unwrap().count(), 0);
+    assert!(workspace.path().join("Cargo.lock").is_file());
+    Ok(())
+}
+
+fn pipes_and_devices_of_a_student_hold_nobody_up() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    for name in [
+        "01-run/README.md",
+        "Cargo.lock",
+        ".cargo/config.toml",
+        ".lab/lock",
+    ] {
+        let path = workspace.path().join(name);
+        fs::remove_file(&path).ok();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    let progress = workspace.path().join(".lab/progress.json");
+    fs::remove_file(&progress).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &progress).unwrap();
+    for (args, status) in [
+        (&["grade", "run"][..], 0),
+        (&["list"], 2),
+        (&["check", "run"], 1),
+    ] {
+        let mut lab = workspace.lab(args);
+        lab.timeout(Duration::from_secs(60)).assert().code(status);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use predicates::str::contains;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 crate::tests![
     init_makes_a_workspace_and_never_overwrites,
@@ -28,6 +28,7 @@ crate::tests![
     without_room_for_what_a_program_prints_nothing_is_judged,
     a_real_time_signal_is_an_end_too,
     with_too_few_open_files_nothing_is_judged,
+    a_question_is_not_asked_without_the_program_that_asks_it,
     try_runs_a_program_as_process_1_where_the_task_says_so,
     after_a_reset_hints_begin_anew,
     a_prediction_is_answered_by_the_kernel_and_kept,
@@ -375,6 +376,18 @@ fn without_room_for_what_a_program_prints_nothing_is_judged() -> Outcome {
     let script = "mkdir $1/full && mount -t tmpfs -o size=64k tmpfs $1/full || exit 99
         head -c 1m /dev/zero >$1/full/x 2>/dev/null
         TMPDIR=$1/full exec $0 check attack-chroot --dir $1";
+    let output = in_own_mounts(&workspace, script);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        said.contains("ERROR") && said.contains("no space left: TMPDIR"),
+        "{said}"
+    );
+    Ok(())
+}
+
+/// A script, with the program and the workspace as its arguments, that may mount what it likes.
+fn in_own_mounts(workspace: &Workspace, script: &str) -> Output {
     let mut unshare = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
         unshare.args(["--user", "--map-current-user", "--keep-caps"]);
@@ -382,17 +395,22 @@ fn without_room_for_what_a_program_prints_nothing_is_judged() -> Outcome {
     unshare
         .args(["--mount", "sh", "-c", script])
         .arg(common::lab());
-    let output = unshare
+    unshare
         .arg(workspace.path())
-        .env("CARGO_TARGET_DIR", common::target())
-        .output();
-    let output = output.unwrap();
+        .env("CARGO_TARGET_DIR", common::target());
+    unshare.output().unwrap()
+}
+
+/// Or its error would be the kernel's answer.
+fn a_question_is_not_asked_without_the_program_that_asks_it() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let script = "mount --bind /dev/null $(command -v unshare) || exit 99
+        exec $0 predict pid1 --answer no --dir $1";
+    let output = in_own_mounts(&workspace, script);
     let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(
-        said.contains("ERROR") && said.contains("no space left: TMPDIR"),
-        "{said}"
-    );
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+    assert!(said.contains("the program unshare"), "{said}");
     Ok(())
 }
 

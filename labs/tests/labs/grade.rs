@@ -87,7 +87,7 @@ fn grade_waits_for_no_pipe() -> Outcome {
         .timeout(std::time::Duration::from_secs(20))
         .assert()
         .success()
-        .stdout(contains("FAIL,0,5").and(contains("no file of at most")));
+        .stdout(contains("FAIL,0,5").and(contains("no plain file of at most")));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Root in somebody else's directory, where any name can be a symlink.
 
-use crate::common::{Outcome, Skip, Workspace, lab};
+use crate::common::{Outcome, Skip, Workspace, lab, need_checks, target};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ crate::tests![
     the_owners_cargo_gets_no_terminal_and_no_variables_of_roots,
     grade_takes_no_configuration_from_directories_that_others_write_to,
     another_grader_sees_who_gave_up,
+    whatever_the_umask_is_a_check_works,
 ];
 
 const NOBODY: u32 = 65534;
@@ -87,7 +88,7 @@ fn symlinks_do_not_lead_root_out() -> Outcome {
     let graded = root_runs(&dir, &["grade", "--format", "json", "run"]);
     let said = String::from_utf8_lossy(&graded.stdout);
     let hidden = !format!("{graded:?}").contains("secret\\n");
-    assert!(said.contains("no file") && hidden, "{graded:?}");
+    assert!(said.contains("no plain file") && hidden, "{graded:?}");
     Ok(())
 }
 
@@ -209,5 +210,25 @@ fn what_git_brings_can_be_graded() -> Outcome {
     fs::remove_dir_all(workspace.path().join(".lab")).unwrap();
     let (status, answer) = workspace.json(&["list"]);
     assert_eq!(status, 0, "{answer}");
+    Ok(())
+}
+
+/// The programs run as somebody else, who has to find what root has made for them.
+fn whatever_the_umask_is_a_check_works() -> Outcome {
+    need_root()?;
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    workspace.hand_in("01-run", "solution.rs");
+    let mut sh = Command::new("sh");
+    sh.args(["-c", "umask 077; exec \"$0\" check run --dir $1"]);
+    sh.arg(lab())
+        .arg(workspace.path())
+        .env("CARGO_TARGET_DIR", target());
+    let output = sh.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     Ok(())
 }

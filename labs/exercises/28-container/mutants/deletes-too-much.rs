@@ -51,12 +51,24 @@ fn field(record: &str, name: &str) -> Option<String> {
         .next()?
         .trim_end_matches(',')
         .strip_suffix('"')?;
-    Some(value.replace("\\\"", "\"").replace("\\\\", "\\"))
+    let mut chars = value.chars();
+    let unquoted = std::iter::from_fn(|| match chars.next()? {
+        '\\' => chars.next().map(|char| match char {
+            'n' => '\n',
+            't' => '\t',
+            other => other,
+        }),
+        plain => Some(plain),
+    });
+    Some(unquoted.collect())
 }
 
 /// Given: writes a record, complete or not at all.
 fn write(name: &str, rootfs: &str, command: &str, status: &str) -> Result<()> {
-    let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let quote = |text: &str| {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        text.replace('\n', "\\n").replace('\t', "\\t")
+    };
     let record = format!(
         "{{\n  \"name\": \"{name}\",\n  \"rootfs\": \"{rootfs}\",\n  \"command\": \"{}\",\n  \"status\": \"{status}\"\n}}\n",
         quote(command)
