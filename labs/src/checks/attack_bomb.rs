@@ -2,6 +2,7 @@
 
 use crate::bench::Bench;
 use crate::sandbox::Run;
+use crate::sandbox::kernel::Process;
 use crate::sys::random;
 use crate::verdict::{Checked, expect};
 use std::time::Duration;
@@ -18,12 +19,19 @@ pub fn check(bench: &Bench) -> Checked {
             .filter(|process| !process.is_zombie())
             .count()
     };
+    // Children, and not theirs: the program is the first process.
+    let children = |run: &Run| {
+        let processes = run.processes();
+        let program = processes.first().map(|process| process.pid);
+        let is_child = |process: &&Process| Some(process.parent) == program && !process.is_zombie();
+        processes.iter().filter(is_child).count()
+    };
     let mut run = bench.start(spec.clone())?;
     run.wait_for(Duration::from_secs(2), |run| {
         (living(run) > number).then_some(())
     })?;
     std::thread::sleep(Duration::from_millis(50));
-    let now = living(&run).saturating_sub(1);
+    let now = children(&run);
     expect(
         now == number,
         "too-few",

@@ -8,12 +8,13 @@ use crate::mark;
 use crate::package::{Built, Package, Program};
 use crate::sys;
 use crate::verdict::{Stop, Verdict};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// What one who writes labs needs.
@@ -40,6 +41,9 @@ pub struct Args {
     /// Check the programs that `--only-build` has put there: where there is no cargo, or a slow machine
     #[arg(long, value_name = "DIR", conflicts_with = "only_build")]
     built: Option<PathBuf>,
+    /// How many checks run at a time: more are quicker, as a check mostly waits
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
 }
 
 /// One program, and what its check must say.
@@ -127,16 +131,37 @@ pub fn run(command: &Command) -> Result<Answer> {
         return keep(&programs, dir);
     }
     let start = Instant::now();
+    let mut ready = Vec::new();
     for trial in &trials {
-        let program = programs
-            .remove(&trial.program())
-            .context("cargo has built something else")?;
-        trial.run(program, &mut found)?;
+        let program = programs.remove(&trial.program());
+        ready.push((trial, program.context("cargo has built something else")?));
     }
+    run_all(ready, args.jobs, &mut found)?;
     for lab in &labs {
         question(lab, &mut found);
     }
     Ok(report(found, build, start.elapsed()))
+}
+
+/// Runs the trials, in their order, so many at a time.
+fn run_all(trials: Vec<(&Trial, Built)>, jobs: usize, found: &mut Found) -> Result<()> {
+    let next = Mutex::new(trials.into_iter());
+    let found = Mutex::new(found);
+    let take = || next.lock().ok()?.next();
+    let work = || {
+        while let Some((trial, program)) = take() {
+            trial.run(program, &found)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|_| bail!("a check has panicked"))
+        })
+    })
 }
 
 fn trials_of(lab: &Lab) -> Result<Vec<Trial<'_>>> {
@@ -307,11 +332,13 @@ impl Trial<'_> {
         format!("{}-{}", self.lab.name(), self.name)
     }
 
-    fn run(&self, program: Built, found: &mut Found) -> Result<()> {
+    fn run(&self, program: Built, found: &Mutex<&mut Found>) -> Result<()> {
         let start = Instant::now();
+        let found = || found.lock().map_err(|_| anyhow!("a check has panicked"));
         let path = match program {
             Ok(path) => path,
             Err(said) => {
+                let mut found = found()?;
                 found.count(self.kind, false);
                 found.fault(format!("{} does not compile:\n{said}", self.program()));
                 return Ok(());
@@ -320,7 +347,7 @@ impl Trial<'_> {
         if let Some(reason) = &self.only_root
             && !geteuid().is_root()
         {
-            found.skip(format!(
+            found()?.skip(format!(
                 "{}: only root sees it: {reason}; run it as root as well (`{} dev check`)",
                 self.program(),
                 sys::with_sudo()
@@ -332,6 +359,7 @@ impl Trial<'_> {
             bail!("interrupted by {signal}");
         }
         let verdict = mark::explain(self.lab, answer)?;
+        let mut found = found()?;
         found.times.push(start.elapsed());
         if let Some(note) = note
             && !found.notes.contains(&note)

@@ -15,7 +15,7 @@ fn main() -> nix::Result<()> {
         ForkResult::Child => {
             unshare(CloneFlags::CLONE_NEWUTS)?;
             if let ForkResult::Child = unsafe { fork()? } {
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(std::time::Duration::from_millis(500));
                 sethostname(&name)?;
                 exit(0)
             }

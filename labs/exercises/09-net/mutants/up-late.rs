@@ -14,7 +14,7 @@ fn main() -> nix::Result<()> {
         ForkResult::Child => {
             unshare(CloneFlags::CLONE_NEWNET)?;
             if let ForkResult::Child = unsafe { fork()? } {
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(std::time::Duration::from_millis(500));
                 loopback_up()?;
                 exit(0)
             }

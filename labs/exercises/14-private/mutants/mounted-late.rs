@@ -18,7 +18,7 @@ fn main() -> nix::Result<()> {
             unshare(CloneFlags::CLONE_NEWNS)?;
             mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
             if let ForkResult::Child = unsafe { fork()? } {
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(std::time::Duration::from_millis(500));
                 mount(
                     Some("tmpfs"),
                     dir.as_str(),

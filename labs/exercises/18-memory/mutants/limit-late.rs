@@ -26,7 +26,7 @@ fn main() -> std::io::Result<()> {
             become_it(&command)
         }
         ForkResult::Parent { child } => {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(500));
             fs::write(group.join(file), limit)?;
             let status = wait_for(child);
             fs::remove_dir(&group)?;

@@ -21,7 +21,7 @@ fn main() -> std::io::Result<()> {
             become_it(&command)
         }
         ForkResult::Parent { child } => {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(500));
     match group.join("cpu.max").exists() {
         true => fs::write(group.join("cpu.max"), format!("{quota} 100000"))?,
         false => fs::write(group.join("cpu.cfs_quota_us"), quota.to_string())?,

@@ -23,7 +23,7 @@ fn main() -> std::io::Result<()> {
             become_it(&command)
         }
         ForkResult::Parent { child } => {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(500));
             fs::write(group.join("pids.max"), max)?;
             let status = wait_for(child);
             remove(&group)?;
