@@ -36,7 +36,8 @@ pub fn check(bench: &Bench) -> Checked {
     // it is ended, and its children are what is left.
     let (mark, sleep) = (super::secret(), unique_sleep());
     let bomb = format!(
-        "setsid sleep {sleep} & i=0; while [ $i -lt 60 ]; do sleep {sleep} & i=$((i+1)); done; sleep {sleep}"
+        "setsid sleep {sleep} & until read -r _ _ _ _ _ session _ </proc/$!/stat && [ $session = $! ]; do :; done
+        i=0; while [ $i -lt 60 ]; do sleep {sleep} & i=$((i+1)); done; sleep {sleep}"
     );
     let mut spec = bench.spec(&[&dir, &max.to_string(), "sh", "-c", &bomb, &mark]);
     // Somebody else, outside of the cgroup.
