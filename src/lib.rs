@@ -27,7 +27,7 @@
 //! | [`events`] | what happened to containers | [5.4] |
 //! | [`process`] | which process is meant | [1.2] |
 //! | [`processes`] | the processes of a container, outside and inside | [2.2] |
-//! | [`name`], [`options`], [`units`], [`home`] | what people type | [5.5] |
+//! | [`name`], [`options`], [`units`], [`signal`], [`home`] | what people type | [5.5] |
 //! | [`error`] | one error type: what, why, what to do | [5.2] |
 //! | [`sys`] | the system calls that no crate wraps; the home of `unsafe`, but for the one clone in `launch` | [5.1] |
 //!
@@ -76,6 +76,7 @@ pub mod processes;
 pub mod reconcile;
 pub mod record;
 pub mod rootfs;
+pub mod signal;
 pub mod store;
 pub mod subid;
 pub mod supervise;

@@ -6,6 +6,7 @@ use crate::name::Name;
 use crate::pause::thaw;
 use crate::process::ProcessId;
 use crate::record::{Record, Restart};
+use crate::signal::AnySignal;
 use crate::store::Store;
 use crate::{Context, Error, Kind, Result, events, reconcile, sys};
 use nix::errno::Errno;
@@ -132,12 +133,12 @@ pub(crate) fn stop_was_requested(record: &Record) -> bool {
 ///
 /// # Errors
 /// If there is no such container, if it does not run, or if it may not be signalled.
-pub fn kill(store: &Store, name: &Name, signal: Signal) -> Result<()> {
+pub fn kill(store: &Store, name: &Name, signal: AnySignal) -> Result<()> {
     let Some((pidfd, record)) = running(store, name)? else {
         return Err(not_running(name));
     };
     events::note(store, &record, "kill", &[("signal", &signal)]);
-    if signal == Signal::SIGKILL {
+    if signal == Signal::SIGKILL.into() {
         // As Docker: who kills it by hand wants it dead. It is gone, and recorded, when we say so.
         return end(store, name, &[KILL]).map(drop);
     }

@@ -1,6 +1,7 @@
 //! Signals, and descriptors for processes to send them to. Lesson: 5, the runtime.
 
 use super::{done, owned};
+use crate::signal::AnySignal;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::Pid;
 use std::ffi::c_int;
@@ -16,14 +17,14 @@ pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
 }
 
 /// pidfd_send_signal(2): to this very process, never to another that was given its pid since.
-pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: Signal) -> nix::Result<()> {
+pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: impl Into<AnySignal>) -> nix::Result<()> {
     let null = ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo is allowed and means what kill(2) would send.
     let result = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
             pidfd.as_raw_fd(),
-            signal as c_int,
+            signal.into().number(),
             null,
             0,
         )

@@ -470,7 +470,9 @@ fn what_cannot_be_attached_to() -> Outcome {
 
 fn kill_sends_a_signal_by_name_or_number() -> Outcome {
     let home = Home::new()?;
-    let script = "trap 'echo one' USR1; trap 'echo two' USR2; trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done";
+    let script =
+        "trap 'echo one' USR1; trap 'echo two' USR2; trap 'echo three' 37; trap 'exit 9' TERM
+        echo ready; while :; do sleep 0.01; done";
     home.detached("web", &[], script);
     let logged = |text: &str| {
         eventually(text, || {
@@ -487,6 +489,11 @@ fn kill_sends_a_signal_by_name_or_number() -> Outcome {
     logged("one\n");
     home.succeeds(&["kill", "-s", "12", "web"]);
     logged("two\n");
+    assert_eq!(
+        home.succeeds(&["kill", "-s", "rtmin+3", "web"]),
+        "sent SIGRTMIN+3 to web\n"
+    );
+    logged("three\n");
     home.succeeds(&["kill", "-s", "SIGTERM", "web"]);
     assert_eq!(stopped(&home, "web")["run"]["exit_code"], 9);
     home.succeeds(&["start", "-d", "web"]);

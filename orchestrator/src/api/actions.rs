@@ -9,8 +9,8 @@ use crate::extract::{Body, ContainerName, NoFields, Query, bad_name};
 use axum::extract::{Extension, State};
 use minirun::name::Name;
 use minirun::record::Status;
+use minirun::signal::AnySignal;
 use minirun::{Error, Kind, container, pause as freezer};
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -126,7 +126,7 @@ pub async fn stop(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhichSignal {
-    /// By name or number: `TERM`, `SIGHUP`, `10` [default: KILL].
+    /// By name or number: `TERM`, `SIGHUP`, `10`, `RTMIN+3` [default: KILL].
     signal: Option<String>,
 }
 
@@ -149,7 +149,12 @@ pub async fn kill(
     ContainerName(name): ContainerName,
     Body(which): Body<WhichSignal>,
 ) -> Outcome<Shown> {
-    let signal = signal(which.signal.as_deref().unwrap_or("KILL"))?;
+    let signal: AnySignal = which
+        .signal
+        .as_deref()
+        .unwrap_or("KILL")
+        .parse()
+        .map_err(|error: minirun::Error| Failure::invalid("signal", error.to_string()))?;
     app.store.find(&name).await?;
     let kill = {
         let name = name.clone();
@@ -158,17 +163,6 @@ pub async fn kill(
     };
     kill.await?;
     after(&app, &who, &name, format!("sent {signal} to {name}")).await
-}
-
-fn signal(text: &str) -> Result<Signal, Failure> {
-    let upper = text.to_ascii_uppercase();
-    let named = match upper.starts_with("SIG") {
-        true => upper.parse(),
-        false => format!("SIG{upper}").parse(),
-    };
-    let by_number = || Signal::try_from(text.parse::<i32>().ok()?).ok();
-    let signal = named.ok().or_else(by_number);
-    signal.ok_or_else(|| Failure::invalid("signal", format!("{text:?} is no signal")))
 }
 
 /// Let all processes of a container stand still

@@ -131,6 +131,12 @@ fn stop_kill_and_restart() -> Outcome {
         .data();
     assert_ne!(pid(&second), pid(&third));
     assert!(!Path::new(&format!("/proc/{}", pid(&second))).exists());
+    // Process 1 of a namespace gets none that it has no handler for: the message tells what was sent.
+    let sent = server.post("/containers/web/kill", &json!({"signal": "rtmin+3"}));
+    assert_eq!(sent.json()["message"], "sent SIGRTMIN+3 to web");
+    server
+        .post("/containers/web/kill", &json!({"signal": "RTMIN-1"}))
+        .error(400);
     let killed = server.post("/containers/web/kill", &json!({})).data();
     assert_eq!(
         (&killed["status"], &killed["run"]["exit_code"]),

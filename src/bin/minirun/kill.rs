@@ -1,9 +1,9 @@
 //! `minirun kill`.
 
 use super::names;
+use minirun::signal::AnySignal;
 use minirun::store::Store;
-use minirun::{Error, Result, container};
-use nix::sys::signal::Signal;
+use minirun::{Result, container};
 
 /// Send a signal to process 1 of running containers
 ///
@@ -18,9 +18,9 @@ pub struct Args {
     /// Running containers
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// By name or number: TERM, SIGHUP, 10
-    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL", value_parser = signal)]
-    signal: Signal,
+    /// By name or number: TERM, SIGHUP, 10, RTMIN+3
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: AnySignal,
 }
 
 pub fn run(args: &Args, store: &Store) -> Result<u8> {
@@ -28,17 +28,4 @@ pub fn run(args: &Args, store: &Store) -> Result<u8> {
         container::kill(store, name, args.signal)?;
         super::say(format!("sent {} to {name}", args.signal))
     })
-}
-
-fn signal(text: &str) -> Result<Signal> {
-    let by_number = || Signal::try_from(text.parse::<i32>().ok()?).ok();
-    let name = text.to_ascii_uppercase();
-    let name = match name.starts_with("SIG") {
-        true => name,
-        false => format!("SIG{name}"),
-    };
-    name.parse()
-        .ok()
-        .or_else(by_number)
-        .ok_or_else(|| Error::new(format!("{text:?} is no signal; `kill -l` lists them")))
 }
