@@ -26,7 +26,9 @@ const LINKS: [(&str, &str); 4] = [
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
 ];
-const ALLOWED: [&str; 5] = ["ptmx", "pts", "shm", "mqueue", "console"];
+
+/// Where ptmx may lead, if it is a link.
+const PTMX: [&str; 2] = ["pts/ptmx", "/dev/pts/ptmx"];
 
 pub fn check(bench: &Bench) -> Checked {
     let (dir, sleep) = (format!("{HOME}/mnt"), unique_sleep());
@@ -42,45 +44,7 @@ pub fn check(bench: &Bench) -> Checked {
     run.no_mount_leaked()?;
     let seen = look_inside(command, &dir)?;
     let dev = seen.path();
-    for entry in fs::read_dir(&dev)?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let known = DEVICES.iter().any(|(device, _)| *device == name)
-            || LINKS.iter().any(|(link, _)| *link == name);
-        if !known && !ALLOWED.contains(&name.as_str()) {
-            return fail(
-                "too-much",
-                format!("{name} is in it"),
-                "only the devices and links of the task",
-            );
-        }
-        let kind = entry.file_type()?;
-        let fits = match name.as_str() {
-            "console" => kind.is_char_device(),
-            "ptmx" => kind.is_char_device() || kind.is_symlink(),
-            "pts" | "shm" | "mqueue" => kind.is_dir(),
-            _ => known,
-        };
-        let observed = format!("{name} is {kind:?}");
-        expect(
-            fits,
-            "too-much",
-            observed,
-            "a device, or a directory of its own",
-        )?;
-        if !known && let Ok(target) = fs::read_link(entry.path()) {
-            let leads_inside = name == "ptmx"
-                && ["pts/ptmx", "/dev/pts/ptmx"]
-                    .iter()
-                    .any(|own| target == Path::new(own));
-            let observed = format!("{name} leads to {}", target.display());
-            expect(
-                leads_inside,
-                "too-much",
-                observed,
-                "what you like to add is new, or ptmx leads to pts/ptmx",
-            )?;
-        }
-    }
+    only_what_may_be(&dev)?;
     for (name, (wanted_major, wanted_minor)) in DEVICES {
         let Ok(meta) = fs::symlink_metadata(dev.join(name)) else {
             return fail(
@@ -99,13 +63,10 @@ pub fn check(bench: &Bench) -> Checked {
             observed,
             format!("a character device {wanted_major}:{wanted_minor}"),
         )?;
-        // As far as anybody may open it: only who has a terminal has a tty.
-        let opened = if name == "tty" {
-            Ok(())
-        } else {
-            File::open(dev.join(name)).map(drop)
-        };
-        if let Err(error) = opened {
+        // Only who has a terminal can open a tty.
+        if name != "tty"
+            && let Err(error) = File::open(dev.join(name))
+        {
             return fail(
                 "no-device",
                 format!("{name} cannot be opened: {error}"),
@@ -149,6 +110,36 @@ pub fn check(bench: &Bench) -> Checked {
     }
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
     super::passes_on_after(bench, &[&dir], "end")
+}
+
+/// What is in it: the devices and links of the task, and what one may like to add, new and no link to the host's.
+fn only_what_may_be(dev: &Path) -> Checked {
+    for entry in fs::read_dir(dev)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Not as readdir(3) tells: of what is mounted on an entry it knows nothing.
+        let kind = fs::symlink_metadata(entry.path())?.file_type();
+        let target = fs::read_link(entry.path()).unwrap_or_default();
+        let fits = match name.as_str() {
+            "console" => kind.is_char_device(),
+            "ptmx" => kind.is_char_device() || PTMX.iter().any(|own| target == Path::new(own)),
+            "pts" | "shm" | "mqueue" => kind.is_dir(),
+            name => {
+                DEVICES.iter().any(|(device, _)| *device == name)
+                    || LINKS.iter().any(|(link, _)| *link == name)
+            }
+        };
+        let observed = match kind.is_symlink() {
+            true => format!("{name} leads to {}", target.display()),
+            false => format!("{name} is in it"),
+        };
+        expect(
+            fits,
+            "too-much",
+            observed,
+            "only the devices and links of the task, and what is new",
+        )?;
+    }
+    Ok(())
 }
 
 /// What is mounted below: the devices, terminals, and new filesystems, but nothing of the host's.

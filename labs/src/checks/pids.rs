@@ -32,8 +32,8 @@ pub fn check(bench: &Bench) -> Checked {
     };
     joins_before_exec(bench, &[&dir, &max.to_string()], "pids", Some(at_once))?;
 
-    // A bomb of sixty processes at most, one of them in a process group of its own. A shell that cannot fork gives up at once, or tries again for seconds: then
-    // it is ended, and its children are what is left.
+    // A bomb of sixty processes at most, one of them in a process group of its own. A shell that cannot fork gives up at
+    // once, or tries again for seconds: then it is ended, and its children are what is left.
     let (mark, sleep) = (super::secret(), unique_sleep());
     let bomb = format!(
         "setsid sleep {sleep} & until read -r _ _ _ _ _ session _ </proc/$!/stat && [ $session = $! ]; do :; done

@@ -12,7 +12,7 @@ const SOME: [&str; 5] = ["run", "reap", "proc", "close", "memory"];
 
 /// Right solutions that leave the work to other programs: labs, and shell scripts that get the program's arguments.
 /// The check must look at the command, not at a program on the way to it.
-const THROUGH_OTHERS: [(&str, &str); 7] = [
+const THROUGH_OTHERS: [(&str, &str); 8] = [
     // Not `unshare -p -f`: of a command that SIGKILL ends, some versions make status 1.
     (
         "06-pid1",
@@ -38,6 +38,19 @@ const THROUGH_OTHERS: [(&str, &str); 7] = [
             mount -t proc proc proc; mount -t tmpfs tmpfs tmp; mount -t tmpfs tmpfs dev; mount --rbind /sys sys
             >dev/null; mount --bind /dev/null dev/null
             pivot_root . old; cd /; umount -l old; shift; exec \"$@\"' sh \"$@\"",
+    ),
+    // With all that one may like to have in a /dev.
+    (
+        "17-dev",
+        "exec unshare -m sh -c 'd=$1; shift; mount -t tmpfs tmpfs $d; cd $d
+            for name in null zero full random urandom tty console; do
+                [ ! -e /dev/$name ] || { : >$name; mount --bind /dev/$name $name; }
+            done
+            ln -s /proc/self/fd fd
+            for name in 0-stdin 1-stdout 2-stderr; do ln -s /proc/self/fd/${name%-*} ${name#*-}; done
+            mkdir pts shm mqueue; ln -s pts/ptmx ptmx
+            mount -t devpts -o newinstance,ptmxmode=666 devpts pts; mount -t tmpfs shm shm
+            mount -t mqueue mqueue mqueue; cd /; exec \"$@\"' sh \"$@\"",
     ),
     (
         "18-memory",
