@@ -130,7 +130,7 @@ fn limit_cpu(percent: u64) -> Result<()> {
         let times = fs::read_to_string("/proc/self/schedstat")?; // the first: on the CPU, in ns
         let used = times.split(' ').next().unwrap_or_default().parse::<u64>()? / 1_000_000;
         let share = used * 100 / start.elapsed().as_millis() as u64;
-        let fair = share * 2 < percent * 3; // a second is short, and a tick of the clock long
+        let fair = share * 2 < percent + 100; // not exact: a tick is long, and a busy host's clock runs on
         check("schedstat", format!("{used} ms, {share} %"), fair)
     })?;
     counted("cpu.stat", "cpu.stat", "throttled_")

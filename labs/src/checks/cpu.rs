@@ -46,8 +46,8 @@ pub fn check(bench: &Bench) -> Checked {
     let share = (cpu_time(command) - before) * 100 / start.elapsed().as_millis() as u64;
     let observed = format!("a busy loop got {share} % of a CPU");
     expect(
-        share <= percent * 3 / 2 + 5,
-        "share",
+        share * 2 <= percent + 100, // not exact: a tick is long, and a busy host's clock runs on
+        "quota",
         observed,
         format!("about {percent} %"),
     )?;
