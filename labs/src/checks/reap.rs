@@ -2,7 +2,7 @@
 
 use super::secret;
 use crate::bench::Bench;
-use crate::sandbox::kernel::seen_by;
+use crate::sandbox::kernel::look_inside;
 use crate::sandbox::run::SOON;
 use crate::sandbox::spec::HOME;
 use crate::sandbox::which::unique_sleep;
@@ -30,8 +30,9 @@ impl Short {
     /// Has it run, and ended? Whose child it was makes no difference.
     fn is_over(&self, run: &Run) -> bool {
         let runs = |argv: &[String]| argv.ends_with(&["-c".to_owned(), self.line.clone()]);
-        let mark = seen_by(run.outside(), format!("{HOME}/{}", self.mark));
-        let has_run = fs::metadata(mark).is_ok_and(|meta| meta.len() == 0);
+        let mark = look_inside(run.outside(), &format!("{HOME}/{}", self.mark));
+        let meta = mark.map(|seen| fs::metadata(seen.path()));
+        let has_run = matches!(meta, Ok(Ok(meta)) if meta.len() == 0);
         has_run && !run.processes().iter().any(|process| runs(&process.argv))
     }
 }

@@ -174,7 +174,7 @@ fn build(
     }
     match package.build(&names) {
         Ok(all) => built.extend(all.into_iter().map(|(name, program)| (name, Ok(program)))),
-        Err(error) if sys::interrupted().is_some() || names.len() == 1 => return Err(error),
+        Err(error) if sys::interrupted().is_some() => return Err(error),
         // One for which the compiler takes for ever, or of which it dies, is not to take the others along.
         Err(_) => {
             let package = package.within(ALONE);

@@ -8,6 +8,7 @@ mod checks;
 mod commands;
 mod common;
 mod grade;
+mod lacks;
 mod roots;
 mod watch;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let args = Arguments::from_args();
     let trials = [
         commands::all(),
+        lacks::all(),
         grade::all(),
         watch::all(),
         cheats::all(),
