@@ -110,11 +110,21 @@ fn stop_kill_and_restart() -> Outcome {
     let server = Server::start();
     let first = server.run(
         "web",
-        "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done",
+        "trap 'exit 7' TERM; trap 'echo three' 37; echo ready; while :; do sleep 0.05; done",
     );
-    eventually("it listens", || {
-        (server.get("/containers/web/logs").data() != json!([])).then_some(())
-    });
+    let hears = |lines: usize| {
+        eventually("it has written so many lines", || {
+            let logs = server.get("/containers/web/logs").data();
+            (logs.as_array().map(Vec::len) == Some(lines)).then_some(())
+        });
+    };
+    hears(1);
+    let sent = server.post("/containers/web/kill", &json!({"signal": "rtmin+3"}));
+    assert_eq!(sent.json()["message"], "sent SIGRTMIN+3 to web");
+    hears(2);
+    server
+        .post("/containers/web/kill", &json!({"signal": "RTMIN-1"}))
+        .error(400);
     let stopped = server
         .post("/containers/web/stop", &json!({"time": 20}))
         .data();
@@ -131,12 +141,6 @@ fn stop_kill_and_restart() -> Outcome {
         .data();
     assert_ne!(pid(&second), pid(&third));
     assert!(!Path::new(&format!("/proc/{}", pid(&second))).exists());
-    // Process 1 of a namespace gets none that it has no handler for: the message tells what was sent.
-    let sent = server.post("/containers/web/kill", &json!({"signal": "rtmin+3"}));
-    assert_eq!(sent.json()["message"], "sent SIGRTMIN+3 to web");
-    server
-        .post("/containers/web/kill", &json!({"signal": "RTMIN-1"}))
-        .error(400);
     let killed = server.post("/containers/web/kill", &json!({})).data();
     assert_eq!(
         (&killed["status"], &killed["run"]["exit_code"]),
