@@ -19,6 +19,7 @@ use crate::log::{Stream, Writer};
 use crate::name::Name;
 use crate::process::ProcessId;
 use crate::record::{NotInForce, Record};
+use crate::signal::AnySignal;
 use crate::store::Store;
 use crate::supervise::{Signals, exit_status, send};
 use crate::{Context, Error, Result, events, reconcile, sys};
@@ -185,13 +186,14 @@ fn wait_to_restart(restarts: u32, began: Instant) -> Result<bool> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context(|| "cannot wait"),
         }
-        if matches!(
-            signals.next_signal(),
-            Some(Signal::SIGTERM | Signal::SIGINT)
-        ) {
+        if signals.next_signal().is_some_and(ends_us) {
             return Ok(false);
         }
     }
+}
+
+fn ends_us(signal: AnySignal) -> bool {
+    signal == Signal::SIGTERM || signal == Signal::SIGINT
 }
 
 /// What a terminal has until somebody attaches who has another.
@@ -304,7 +306,7 @@ impl<'a> Life<'a> {
                 Ok((_, again)) => return again,
                 Err(_) => std::thread::sleep(Duration::from_millis(500)),
             }
-            if let Some(Signal::SIGTERM | Signal::SIGINT) = self.running.signals.next_signal() {
+            if self.running.signals.next_signal().is_some_and(ends_us) {
                 return false;
             }
         }
@@ -335,7 +337,7 @@ impl<'a> Life<'a> {
 
         while let Some(signal) = self.running.signals.next_signal() {
             // Whoever ends us does not want it to be started again.
-            self.running.told_to_end |= matches!(signal, Signal::SIGTERM | Signal::SIGINT);
+            self.running.told_to_end |= ends_us(signal);
             if signal != Signal::SIGWINCH {
                 send(signal, &self.running.launched.pidfd, &self.running.cgroup);
             }

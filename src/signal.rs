@@ -18,6 +18,27 @@ impl AnySignal {
     }
 }
 
+impl PartialEq<Signal> for AnySignal {
+    fn eq(&self, other: &Signal) -> bool {
+        self.0 == *other as c_int
+    }
+}
+
+/// If there is a signal of this number that can be sent.
+impl TryFrom<c_int> for AnySignal {
+    type Error = Error;
+
+    fn try_from(number: c_int) -> Result<AnySignal> {
+        let exists = Signal::try_from(number).is_ok() || is_real_time(number);
+        let no_signal = || Error::new(format!("{number} is no signal; `kill -l` lists them"));
+        exists.then_some(AnySignal(number)).ok_or_else(no_signal)
+    }
+}
+
+fn is_real_time(number: c_int) -> bool {
+    (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number)
+}
+
 impl From<Signal> for AnySignal {
     fn from(signal: Signal) -> AnySignal {
         AnySignal(signal as c_int)
@@ -32,14 +53,10 @@ impl FromStr for AnySignal {
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         let (first, last) = (libc::SIGRTMIN(), libc::SIGRTMAX());
-        let real_time = |number: &c_int| (first..=last).contains(number);
+        let real_time = |number: &c_int| is_real_time(*number);
         let from = |base: &str, sign: char| match name.strip_prefix(base)? {
             "" => Some(0),
             rest => rest.strip_prefix(sign)?.parse::<u8>().ok().map(c_int::from),
-        };
-        let number = || {
-            let number = text.parse().ok()?;
-            (Signal::try_from(number).is_ok() || real_time(&number)).then_some(number)
         };
         let named = format!("SIG{name}").parse::<Signal>();
         named
@@ -51,8 +68,8 @@ impl FromStr for AnySignal {
                     .filter(real_time)
             })
             .or_else(|| from("RTMAX", '-').map(|less| last - less).filter(real_time))
-            .or_else(number)
             .map(AnySignal)
+            .or_else(|| text.parse::<c_int>().ok()?.try_into().ok())
             .ok_or_else(|| Error::new(format!("{text:?} is no signal; `kill -l` lists them")))
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::cgroup::Cgroup;
 use crate::launch::Launched;
+use crate::signal::AnySignal;
 use crate::{Context, Error, Result, sys};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -19,14 +20,29 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The signals that are meant for the program, not for minirun. SIGWINCH is meant for both.
-const FORWARDED: [Signal; 6] = [
+/// The signals that are meant for the program, not for minirun, and all real-time signals. What is left tells minirun of
+/// itself (a fault, a pipe, a child), or belongs to its shell (Ctrl-Z). SIGWINCH is meant for both.
+const FORWARDED: [Signal; 11] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+];
+
+/// Those of them that should end a container.
+const ENDING: [Signal; 5] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGKILL,
 ];
 
 /// How long a container may live on after its terminal.
@@ -43,6 +59,7 @@ impl Signals {
     pub fn hold() -> Result<Signals> {
         let mut set: SigSet = FORWARDED.into_iter().collect();
         set.add(Signal::SIGWINCH);
+        let set = sys::with_real_time_signals(set);
         set.thread_block().context(|| "cannot block signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let fd = SignalFd::with_flags(&set, flags).context(|| "cannot make a signalfd")?;
@@ -50,9 +67,9 @@ impl Signals {
     }
 
     /// The next signal that has come, if there is one.
-    pub fn next_signal(&self) -> Option<Signal> {
+    pub fn next_signal(&self) -> Option<AnySignal> {
         let info = self.0.read_signal().ok().flatten()?;
-        Signal::try_from(info.ssi_signo as i32).ok()
+        AnySignal::try_from(info.ssi_signo as i32).ok()
     }
 }
 
@@ -154,25 +171,24 @@ pub fn wait(container: &mut Launched, signals: &Signals, cgroup: &Cgroup) -> Res
 }
 
 /// Sends a signal. What should end a paused container thaws it, as in Docker: Ctrl-C too.
-pub(crate) fn send(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup) {
+pub(crate) fn send(signal: impl Into<AnySignal>, pidfd: &OwnedFd, cgroup: &Cgroup) {
+    let signal = signal.into();
     // The container may have ended meanwhile; then the next poll says so.
     sys::pidfd_send_signal(pidfd.as_fd(), signal).ok();
-    if !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
+    if ENDING.iter().any(|ending| signal == *ending) {
         cgroup.thaw().ok();
     }
 }
 
 // ANCHOR: forward
-fn forward(signal: Signal, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Relay>) {
-    match (signal, relay) {
+fn forward(signal: AnySignal, pidfd: &OwnedFd, cgroup: &Cgroup, relay: Option<&Relay>) {
+    if signal != Signal::SIGWINCH {
+        send(signal, pidfd, cgroup);
+    } else if let Some(relay) = relay
+        && let Ok(size) = sys::window_size(io::stdout().as_fd())
+    {
         // The kernel tells the container's foreground processes when its terminal changes its size.
-        (Signal::SIGWINCH, Some(relay)) => {
-            if let Ok(size) = sys::window_size(io::stdout().as_fd()) {
-                sys::set_window_size(relay.master.as_fd(), &size).ok();
-            }
-        }
-        (Signal::SIGWINCH, None) => {}
-        _ => send(signal, pidfd, cgroup),
+        sys::set_window_size(relay.master.as_fd(), &size).ok();
     }
 }
 // ANCHOR_END: forward

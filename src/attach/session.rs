@@ -115,10 +115,10 @@ impl Session {
             }
             let typed = fds.get(2).is_some_and(|fd| fd.any().unwrap_or(false));
             while let Some(signal) = self.signals.next_signal() {
-                match (signal, &self.pidfd) {
-                    (Signal::SIGWINCH, _) => self.tell_size(),
-                    (_, Some(pidfd)) => drop(sys::pidfd_send_signal(pidfd.as_fd(), signal)),
-                    (_, None) => {}
+                if signal == Signal::SIGWINCH {
+                    self.tell_size();
+                } else if let Some(pidfd) = &self.pidfd {
+                    sys::pidfd_send_signal(pidfd.as_fd(), signal).ok();
                 }
             }
             if let Some(end) = self.show()? {

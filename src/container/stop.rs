@@ -138,7 +138,7 @@ pub fn kill(store: &Store, name: &Name, signal: AnySignal) -> Result<()> {
         return Err(not_running(name));
     };
     events::note(store, &record, "kill", &[("signal", &signal)]);
-    if signal == Signal::SIGKILL.into() {
+    if signal == Signal::SIGKILL {
         // As Docker: who kills it by hand wants it dead. It is gone, and recorded, when we say so.
         return end(store, name, &[KILL]).map(drop);
     }

@@ -44,6 +44,17 @@ pub fn next_signal() -> c_int {
     }
 }
 
+/// sigaddset(3): all that are in the set, and the real-time signals, which nix does not know.
+pub fn with_real_time_signals(set: SigSet) -> SigSet {
+    let mut set = *set.as_ref();
+    for signal in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+        // SAFETY: the set is initialised.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    // SAFETY: only added to.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
+}
+
 /// kill(2) with any signal.
 pub fn kill(pid: Pid, signal: c_int) -> nix::Result<()> {
     // SAFETY: integers only.

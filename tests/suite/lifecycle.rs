@@ -4,6 +4,7 @@
 use crate::common::home::{Background, Home, PATIENCE, UNLIMITED, eventually, rootfs, run, state};
 use crate::common::{Outcome, need_program};
 use crate::tests;
+use minirun::sys;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use std::fs;
@@ -222,20 +223,29 @@ fn a_reader_that_goes_away_ends_list_quietly() -> Outcome {
 fn signals_reach_process_1() -> Outcome {
     let home = Home::new()?;
     const SCRIPT: &str = "
-        for signal in HUP INT QUIT TERM USR1 USR2; do
+        for signal in $*; do
             trap \"echo got $signal; exit 40\" $signal
         done
         echo ready
         while :; do sleep 0.02; done";
-    for (signal, name) in [
-        (Signal::SIGTERM, "TERM"),
-        (Signal::SIGINT, "INT"),
-        (Signal::SIGHUP, "HUP"),
-        (Signal::SIGQUIT, "QUIT"),
-        (Signal::SIGUSR1, "USR1"),
-        (Signal::SIGUSR2, "USR2"),
-    ] {
-        let mut command = home.once(&["sh", "-c", SCRIPT]);
+    let (first, last) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+    let ordinary = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGVTALRM,
+        Signal::SIGPROF,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+    ];
+    let ordinary = ordinary.map(|signal| signal as i32);
+    for signal in ordinary.into_iter().chain([first, first + 3, last]) {
+        let name = signal.to_string();
+        let mut command = home.once(&["sh", "-c", SCRIPT, "sh", &name]);
         let mut minirun = Background::of(command.stdout(Stdio::piped()).spawn().unwrap());
         let output = minirun.child().stdout.take().unwrap();
         let (sender, lines) = std::sync::mpsc::channel();
@@ -244,7 +254,7 @@ fn signals_reach_process_1() -> Outcome {
             lines.for_each(|line| drop(sender.send(line.unwrap())));
         });
         assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "ready");
-        minirun.signal(signal);
+        sys::kill(minirun.pid(), signal).unwrap();
         assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), format!("got {name}"));
         assert_eq!(minirun.wait().code(), Some(40), "{name}");
     }

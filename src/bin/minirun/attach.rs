@@ -8,8 +8,8 @@ use minirun::{Error, Result};
 /// See what a container in the background writes from now on, and type into it
 ///
 /// Only a container that was made with -i or -t takes what you type. If it has a terminal (-t), Ctrl-P Ctrl-Q
-/// leaves it running; without one, the signals INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to its
-/// process 1. If the container ends meanwhile, the exit status is its own.
+/// leaves it running; without one, the signals that `minirun start` passes on go to its process 1. If the
+/// container ends meanwhile, the exit status is its own.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

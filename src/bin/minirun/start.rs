@@ -12,8 +12,9 @@ use minirun::{Error, Result, monitor};
 /// Start a container and wait for its end; with -d, in the background
 ///
 /// In the foreground, on a terminal, the container has a terminal of its own, with job control: Ctrl-C and
-/// Ctrl-Z go to its programs. Otherwise its input and output are minirun's own, and minirun passes the
-/// signals INT, TERM, HUP, QUIT, USR1 and USR2 on to its process 1. The exit status is that of process 1.
+/// Ctrl-Z go to its programs. Otherwise its input and output are minirun's own, and minirun passes on to its
+/// process 1 what others may send: INT, TERM, HUP, QUIT, USR1, USR2, ALRM, VTALRM, PROF, IO, PWR and the
+/// real-time signals. The exit status is that of process 1.
 ///
 /// The kernel keeps signals from a process 1 that has no handler for them, Ctrl-C's too: a container that
 /// does not listen is ended by `minirun stop NAME`.
