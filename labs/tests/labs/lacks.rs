@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 crate::tests![
     without_user_namespaces_it_is_skipped_and_nothing_is_green,
     reset_on_a_full_disk_changes_nothing,
+    hint_on_a_full_disk_helps_all_the_same,
     an_answer_that_cannot_be_kept_is_given_all_the_same,
     without_room_for_what_a_program_prints_nothing_is_judged,
     with_too_few_open_files_nothing_is_judged,
@@ -87,6 +88,26 @@ fn reset_on_a_full_disk_changes_nothing() -> Outcome {
     }
     let untouched = "main.rs.new: No space left on device\nREADME.md\nfull\nmain.rs\nmine\n";
     assert_eq!(said, untouched);
+    Ok(())
+}
+
+fn hint_on_a_full_disk_helps_all_the_same() -> Outcome {
+    let workspace = Workspace::new();
+    let script = "cd $1 && cp .lab/progress.json before && mount -t tmpfs -o size=64k tmpfs .lab || exit
+        cp before .lab/progress.json; head -c 1m /dev/zero >.lab/full 2>/dev/null
+        $0 hint run --dir $1 && $0 hint run --dir $1; cmp before .lab/progress.json && echo unchanged";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+    let output = unshare.arg(common::lab()).arg(workspace.path()).output();
+    let said = String::from_utf8_lossy(&output.unwrap().stdout).into_owned();
+    if said.is_empty() {
+        return Err(Skip("needs user namespaces".into()));
+    }
+    assert_eq!(said.matches("hint 1 of 3").count(), 2, "{said}");
+    assert!(
+        said.contains("No space left on device") && said.ends_with("unchanged\n"),
+        "{said}"
+    );
     Ok(())
 }
 
