@@ -11,6 +11,7 @@ mod catalog;
 mod checks;
 mod commands;
 mod files;
+mod fresh;
 mod mark;
 mod owner;
 mod package;
@@ -105,6 +106,9 @@ fn main() -> ExitCode {
         error.exit()
     });
     let json = args.json;
+    if json {
+        colored::control::set_override(false); // also of what the compiler says
+    }
     let answer = run(args);
     if let Some(signal) = sys::interrupted() {
         sys::die_of(signal as i32); // all is tidied up

@@ -5,7 +5,7 @@ use crate::catalog::Lab;
 use crate::checks;
 use crate::package::{Built, Program};
 use crate::sys;
-use crate::verdict::{Finding, Stop, Verdict};
+use crate::verdict::{Finding, Stop, Verdict, printable};
 use anyhow::{Result, bail};
 use colored::Colorize;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ pub fn mark(lab: &Lab, build: impl FnOnce() -> Result<Built>) -> Result<Marked> 
         Ok(Err(said)) => {
             let finding = Finding {
                 id: "compile".into(),
-                observed: said.trim().to_owned(),
+                observed: as_it_may_be_written(said.trim()),
                 expected: "it compiles".into(),
             };
             (Err(Stop::Fail(finding)), None)
@@ -53,6 +53,14 @@ pub fn mark(lab: &Lab, build: impl FnOnce() -> Result<Built>) -> Result<Marked> 
         built_in,
         ran_in,
     })
+}
+
+/// The compiler paints, if it may, and quotes the source, in which anything can be.
+fn as_it_may_be_written(said: &str) -> String {
+    match colored::control::SHOULD_COLORIZE.should_colorize() {
+        true => said.to_owned(),
+        false => printable(said),
+    }
 }
 
 /// Runs a program that is built already.

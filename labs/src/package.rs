@@ -1,6 +1,7 @@
 //! A cargo package whose programs are solutions: nix and libc are compiled once, a solution in about a second.
 
-use crate::files::write_if_changed;
+use crate::files::{self, write_if_changed};
+use crate::fresh::Artifact;
 use crate::owner::AsOwner;
 use crate::sys;
 use anyhow::{Context, Result, bail, ensure};
@@ -92,6 +93,47 @@ impl Package {
     /// # Errors
     /// If cargo cannot be run, or fails for another reason than a program.
     pub fn build(&self, names: &[&str]) -> Result<HashMap<String, Built>> {
+        // Until the programs are open: another package with the same target directory would put its own in their places.
+        let _lock = self.lock()?;
+        let mut said = self.run_cargo(names)?;
+        let owner = || AsOwner::of(&self.dir);
+        let stale = |said: &Said| -> Result<Vec<Artifact>> {
+            let _owner = owner()?;
+            let artifacts = said.artifacts.values();
+            let stale = artifacts.filter(|artifact| !artifact.is_of_its_source());
+            Ok(stale.cloned().collect())
+        };
+        let old = stale(&said)?;
+        if !old.is_empty() {
+            {
+                let _owner = owner()?;
+                old.iter().try_for_each(Artifact::make_stale)?;
+            }
+            said = self.run_cargo(names)?;
+            if let Some(old) = stale(&said)?.first() {
+                bail!(
+                    "cargo does not build {} again: is the clock right?",
+                    old.program.display()
+                );
+            }
+        }
+        // Not even root opens what the owner of the directory cannot read, wherever the path leads.
+        let _owner = owner()?;
+        let mut built = HashMap::new();
+        for name in names {
+            let program = match said.artifacts.get(*name) {
+                Some(artifact) => {
+                    artifact.keep_note();
+                    Ok(Program::open(&artifact.program)?)
+                }
+                None => Err(said.why_not(name, names.len())?),
+            };
+            built.insert((*name).to_owned(), program);
+        }
+        Ok(built)
+    }
+
+    fn run_cargo(&self, names: &[&str]) -> Result<Said> {
         let dir = self.dir.canonicalize()?;
         let (mut cargo, name) = self.cargo()?;
         let colour = colored::control::SHOULD_COLORIZE.should_colorize();
@@ -113,48 +155,51 @@ impl Package {
             Some(126 | 127) => bail!(
                 "cannot run {name}: is Rust installed (https://rustup.rs)? CARGO=/path/to/cargo names another one"
             ),
-            _ => {}
+            _ => Ok(Said::read(&output)),
         }
-        // Not even root opens what the owner of the directory cannot read, wherever the path leads.
-        let _owner = AsOwner::of(&self.dir)?;
-        let mut built = HashMap::new();
-        let mut said: HashMap<String, String> = HashMap::new();
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
-            let message: Value = serde_json::from_str(line).unwrap_or_default();
-            let name = message["target"]["name"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            if let Some(program) = message["executable"].as_str() {
-                built.insert(name, Ok(Program::open(Path::new(program))?));
-            } else if message["message"]["level"] == "error" {
-                let rendered = message["message"]["rendered"].as_str().unwrap_or_default();
-                *said.entry(name).or_default() += rendered;
-            }
-        }
-        for name in names {
-            if !built.contains_key(*name) {
-                let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-                match said.remove(*name) {
-                    Some(text) => built.insert(name.to_string(), Err(text)),
-                    None if names.len() == 1
-                        && stderr.contains("could not compile `exercises`") =>
-                    {
-                        built.insert(name.to_string(), Err(stderr)) // the linker
-                    }
-                    None => bail!("cargo cannot build {name}:\n{stderr}"),
-                };
-            }
-        }
-        Ok(built)
     }
 
-    /// cargo in this directory, as its owner: root's checks leave no files of root's in a learner's directory. Beside it,
-    /// what to call it in an error.
-    fn cargo(&self) -> Result<(Command, String)> {
+    /// Whom cargo runs as, if not as us: the owner of the directory, so that root's checks leave no files of root's there.
+    fn user(&self) -> Result<Option<User>> {
         let owner = Uid::from_raw(fs::metadata(&self.dir)?.uid());
+        let user = User::from_uid(owner)?;
+        Ok(user.filter(|_| geteuid().is_root() && !owner.is_root()))
+    }
+
+    /// Where what is built goes: what is said by `CARGO_TARGET_DIR` is not said to another user's cargo.
+    fn target_dir(&self) -> Result<PathBuf> {
+        let said = std::env::var_os("CARGO_TARGET_DIR").filter(|said| !said.is_empty());
+        let said = match self.user()? {
+            Some(_) => None,
+            None => said.map(PathBuf::from),
+        };
+        let target = self.target.clone().or(said);
+        let target = target.unwrap_or_else(|| self.dir.join("target"));
+        Ok(std::path::absolute(target)?)
+    }
+
+    /// A lock on the target directory, which waits for who has it.
+    fn lock(&self) -> Result<File> {
+        let dir = self.target_dir()?;
+        let _owner = AsOwner::of(&self.dir)?;
+        let path = dir.join("lab.lock");
+        fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        let lock = files::plain(File::options().create(true).append(true)).open(&path);
+        let lock = lock.with_context(|| path.display().to_string())?;
+        if lock.try_lock().is_err() {
+            eprintln!(
+                "note: waiting for another `lab` that builds in {}",
+                dir.display()
+            );
+            lock.lock()?;
+        }
+        Ok(lock)
+    }
+
+    /// cargo in this directory, as its owner. Beside it, what to call it in an error.
+    fn cargo(&self) -> Result<(Command, String)> {
         let mut program = std::env::var_os("CARGO").map_or("cargo".into(), PathBuf::from);
-        let user = User::from_uid(owner)?.filter(|_| geteuid().is_root() && !owner.is_root());
+        let user = self.user()?;
         if let Some(user) = &user {
             let own = user.dir.join(".cargo/bin/cargo");
             if own.exists() {
@@ -189,13 +234,54 @@ impl Package {
             .current_dir("/")
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_BUILD_TARGET");
-        if let Some(target) = &self.target {
-            cargo.env("CARGO_TARGET_DIR", target);
-        }
+        cargo.env("CARGO_TARGET_DIR", self.target_dir()?);
         // Killed, we would leave it, and the next build would wait for it: timeout(1) passes the signal on.
         sys::ends_with_us(&mut cargo);
         cargo.stdin(Stdio::null());
         Ok((cargo, name))
+    }
+}
+
+/// What cargo said, by the name of the program.
+struct Said {
+    artifacts: HashMap<String, Artifact>,
+    errors: HashMap<String, String>,
+    stderr: String,
+}
+
+impl Said {
+    fn read(output: &Output) -> Said {
+        let mut said = Said {
+            artifacts: HashMap::new(),
+            errors: HashMap::new(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let message: Value = serde_json::from_str(line).unwrap_or_default();
+            let name = message["target"]["name"].as_str().unwrap_or_default();
+            if let Some(artifact) = Artifact::read(&message) {
+                said.artifacts.insert(name.to_owned(), artifact);
+            } else if message["message"]["level"] == "error" {
+                let rendered = message["message"]["rendered"].as_str().unwrap_or_default();
+                *said.errors.entry(name.to_owned()).or_default() += rendered;
+            }
+        }
+        said
+    }
+
+    /// What the compiler said of a program that there is not, one of so many.
+    ///
+    /// # Errors
+    /// If it was not the compiler that failed.
+    fn why_not(&self, name: &str, of: usize) -> Result<String> {
+        let stderr = &self.stderr;
+        match self.errors.get(name) {
+            Some(text) => Ok(text.clone()),
+            None if of == 1 && stderr.contains("could not compile `exercises`") => {
+                Ok(stderr.clone()) // the linker
+            }
+            None => bail!("cargo cannot build {name}:\n{stderr}"),
+        }
     }
 }
 

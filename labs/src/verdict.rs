@@ -48,8 +48,8 @@ pub fn fail<T>(id: &str, observed: impl ToString, expected: impl ToString) -> Ch
 /// How long a line of a program is quoted, in characters.
 const LINE: usize = 400;
 
-/// What a program wrote, as it may be written to a terminal or into XML: plainly, and not without end.
-fn printable(text: &str) -> String {
+/// What a program or the compiler wrote, as it may be written to a terminal or into XML: plainly, and not without end.
+pub fn printable(text: &str) -> String {
     let plain = |c: char| match c {
         '\t' => c,
         '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,

@@ -5,13 +5,15 @@ use crate::files::{self, is_no_link, write_if_changed};
 use crate::owner::AsOwner;
 use crate::package::{Built, Package};
 use crate::progress::Progress;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// What `lab init` makes unless another name is given.
 pub const DEFAULT: &str = "minirun-labs";
 const README: &str = include_str!("../workspace/README.md");
+/// Not the progress file: that a solution was shown is to go along to who grades.
+const GITIGNORE: &str = "/target/\n/.lab/lock\n";
 
 /// A directory made by `lab init`.
 pub struct Workspace {
@@ -28,11 +30,20 @@ impl Workspace {
     /// If the directory holds something else, or a file cannot be written.
     pub fn init(dir: &Path) -> Result<Workspace> {
         let entries = || fs::read_dir(dir).with_context(|| dir.display().to_string());
+        let whole = std::path::absolute(dir)?;
+        if let Some(other) = whole.ancestors().skip(1).find(|dir| is_workspace(dir)) {
+            bail!(
+                "{} would be in the workspace {}: go out of it first",
+                dir.display(),
+                other.display()
+            );
+        }
         let empty = !dir.exists() || entries()?.next().is_none();
         ensure!(
             empty || is_workspace(dir),
-            "{} is not empty, and no workspace of labs: choose another directory, as in `lab init my-labs`",
-            dir.display()
+            "{} is not empty, and no workspace of labs: choose another directory, as in `{} init my-labs`",
+            dir.display(),
+            called()
         );
         fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         let workspace = Workspace {
@@ -41,7 +52,7 @@ impl Workspace {
         };
         let _owner = workspace.as_owner()?;
         write_if_changed(&workspace.dir.join("README.md"), README)?;
-        write_if_changed(&workspace.dir.join(".gitignore"), "/target/\n/.lab/\n")?;
+        write_if_changed(&workspace.dir.join(".gitignore"), GITIGNORE)?;
         workspace.refresh()?;
         if !workspace.progress_file().exists() {
             workspace.change(|_| Ok(()))?;
@@ -54,7 +65,7 @@ impl Workspace {
     /// # Errors
     /// If there is none.
     pub fn find(dir: Option<&Path>) -> Result<Workspace> {
-        let workspace = Workspace::find_to_read(dir)?;
+        let workspace = Workspace::found(dir, |dir, _| is_workspace(dir))?;
         // A newer program may have more labs, or better words. What a learner did to our files stops nobody.
         if let Err(error) = workspace.refresh() {
             eprintln!("note: {error:#}");
@@ -62,33 +73,40 @@ impl Workspace {
         Ok(workspace)
     }
 
-    /// The same, to be left as it is.
+    /// The same, to be left as it is. The labs' directories, handed in without the rest, are enough.
     ///
     /// # Errors
     /// If there is none.
     pub fn find_to_read(dir: Option<&Path>) -> Result<Workspace> {
+        Workspace::found(dir, |dir, labs| {
+            is_workspace(dir) || labs.iter().any(|lab| dir.join(&lab.dir).is_dir())
+        })
+    }
+
+    fn found(dir: Option<&Path>, is_one: impl Fn(&Path, &[Lab]) -> bool) -> Result<Workspace> {
+        let labs = all()?;
+        let is_one = |dir: &PathBuf| is_one(dir, &labs);
+        let here = |dir: &Path| [dir.to_owned(), dir.join(DEFAULT)].into_iter().find(is_one);
         let found = match dir {
-            Some(dir) => {
-                ensure!(
-                    is_workspace(dir),
-                    "{} is no workspace: `lab init {0}` makes it one",
-                    dir.display()
-                );
-                dir.to_owned()
-            }
+            Some(dir) => here(dir).with_context(|| {
+                format!(
+                    "{} is no workspace: `{} init {0}` makes it one",
+                    dir.display(),
+                    called()
+                )
+            })?,
             None => {
                 let current = std::env::current_dir()?;
                 let mut upwards = current.ancestors().map(Path::to_owned);
-                let found = upwards.find(|dir| is_workspace(dir));
-                let found = found.or(Some(current.join(DEFAULT)).filter(|dir| is_workspace(dir)));
-                found.context(format!(
-                    "there is no workspace here: `lab init` makes one, in the directory {DEFAULT}"
-                ))?
+                let found = upwards.find(is_one).or_else(|| here(&current));
+                found.with_context(|| {
+                    format!("there is no workspace here: `{} init` makes one, in the directory {DEFAULT}", called())
+                })?
             }
         };
         Ok(Workspace {
             dir: found.canonicalize()?,
-            labs: all()?,
+            labs,
         })
     }
 
@@ -204,4 +222,12 @@ impl Workspace {
 fn is_workspace(dir: &Path) -> bool {
     let manifest = files::read(&dir.join("Cargo.toml")).unwrap_or_default();
     String::from_utf8_lossy(&manifest).contains("name = \"exercises\"")
+}
+
+/// How we are called: in the clone of minirun cargo does it, which tells by the environment.
+pub fn called() -> &'static str {
+    match std::env::var("CARGO_PKG_NAME") {
+        Ok(package) if package == "lab" => "cargo lab",
+        _ => "lab",
+    }
 }

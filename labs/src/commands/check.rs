@@ -6,7 +6,7 @@ use crate::mark::{Marked, mark};
 use crate::package::Program;
 use crate::progress::{Progress, bar};
 use crate::verdict::Verdict;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, called};
 use anyhow::Result;
 use colored::Colorize;
 use serde_json::{Value, json};
@@ -78,9 +78,9 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
 
 fn what_next(workspace: &Workspace, progress: &Progress, lab: &Lab, status: u8) -> String {
     match (status, workspace.next(progress)) {
-        (0, Some(next)) => format!("next: lab show {}", next.name()),
+        (0, Some(next)) => format!("next: {} show {}", called(), next.name()),
         (0, None) => "all labs are passed".to_owned(),
-        (1, _) => format!("for help: lab hint {}", lab.name()),
+        (1, _) => format!("for help: {} hint {}", called(), lab.name()),
         _ => String::new(),
     }
 }

@@ -288,7 +288,7 @@ fn build_dir(args: &Args) -> Result<PathBuf> {
 fn build(trials: &[Trial], dir: &Path) -> Result<HashMap<String, Built>> {
     let mut programs = Vec::new();
     for trial in trials {
-        let file = format!("src/{}.rs", trial.program());
+        let file = format!("src/{}/main.rs", trial.program());
         write_if_changed(&dir.join(&file), trial.source)?;
         programs.push((trial.program(), file));
     }

@@ -2,21 +2,23 @@
 //! are the learner's. What this host cannot tell is neither right nor wrong, and is left out of the sum.
 
 use super::Answer;
+use super::scratch::Scratch;
 use crate::catalog::{self, Lab};
-use crate::files::{self, is_no_link};
+use crate::files::is_no_link;
+use crate::fresh;
 use crate::mark::{Marked, mark};
 use crate::package::{Built, Package};
 use crate::progress::{Progress, bar};
 use crate::sys;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, printable};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a solution may take to be built by itself, in seconds.
@@ -64,6 +66,7 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         (format, false) => format.unwrap_or(Format::Table),
     };
     sys::note_interrupts()?; // or the directory in which all is built would stay
+    colored::control::set_override(false); // what the compiler says goes into files
     if let Some(file) = &args.output {
         // Not only after minutes is it seen that it cannot be written.
         let opened = File::options().create(true).append(true).open(file);
@@ -85,10 +88,8 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         eprintln!("note: {error:#}");
         Progress::default()
     });
-    let package = tempfile::Builder::new()
-        .prefix("minirun-grade-")
-        .tempdir()?;
-    let mut built = build(workspace, &labs, &package)?;
+    let package = Scratch::make()?;
+    let mut built = build(workspace, &labs, package.path())?;
     let mut graded = Vec::new();
     for lab in labs {
         let program = built
@@ -141,29 +142,24 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
 fn build(
     workspace: &Workspace,
     labs: &[&Lab],
-    package: &tempfile::TempDir,
+    dir: &Path,
 ) -> Result<HashMap<String, Result<Built>>> {
-    let dir = package.path();
     let (mut programs, mut built) = (Vec::new(), HashMap::new());
     for lab in labs {
-        let file = format!("{}.rs", lab.name());
-        let source = workspace.source(lab);
-        let content = {
-            let _owner = workspace.as_owner()?;
-            is_no_link(&workspace.dir.join(&lab.dir))
-                .is_ok()
-                .then(|| files::read(&source).ok())
+        let sources = match sources_of(workspace, lab) {
+            Ok(sources) => sources,
+            Err(said) => {
+                built.insert(lab.name().to_owned(), Ok(Err(said)));
+                continue;
+            }
         };
-        let content = content.flatten();
-        let Some(content) = content else {
-            let said =
-                "main.rs is no plain file of at most 1 MiB that its owner can read".to_owned();
-            built.insert(lab.name().to_owned(), Ok(Err(said)));
-            continue;
-        };
-        let copy = dir.join(&file);
-        fs::write(&copy, content).with_context(|| copy.display().to_string())?;
-        programs.push((lab.name().to_owned(), file));
+        let copy = dir.join(lab.name());
+        fs::create_dir(&copy).with_context(|| copy.display().to_string())?;
+        for (file, content) in sources {
+            let copy = copy.join(file);
+            fs::write(&copy, content).with_context(|| copy.display().to_string())?;
+        }
+        programs.push((lab.name().to_owned(), format!("{}/main.rs", lab.name())));
     }
     let package = Package::at(dir, None);
     package.write_manifest(&programs)?;
@@ -189,6 +185,26 @@ fn build(
         }
     }
     Ok(built)
+}
+
+/// The learner's files for a lab, or why they cannot be read.
+fn sources_of(
+    workspace: &Workspace,
+    lab: &Lab,
+) -> std::result::Result<Vec<(String, Vec<u8>)>, String> {
+    let read = || {
+        let _owner = workspace.as_owner()?;
+        is_no_link(&workspace.dir.join(&lab.dir))?;
+        Ok(fresh::sources(&workspace.source(lab))?)
+    };
+    read().map_err(
+        |error: anyhow::Error| match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == ErrorKind::NotFound => "there is no main.rs".to_owned(),
+            _ => format!(
+                "main.rs is no plain file of at most 1 MiB that its owner can read: {error:#}"
+            ),
+        },
+    )
 }
 
 /// What is being done, on a terminal.
@@ -239,10 +255,8 @@ impl Grades<'_> {
                 expected,
                 ..
             } => {
-                format!(
-                    "{finding}: observed {}, expected {expected}",
-                    observed.lines().next().unwrap_or_default()
-                )
+                let observed = printable(observed.lines().next().unwrap_or_default());
+                format!("{finding}: observed {observed}, expected {expected}")
             }
             Verdict::Skip(missing) => format!("not graded: {}; {}", missing.lacks, missing.todo),
             Verdict::Error { reason } => format!("not graded, the check broke: {reason}"),
@@ -333,33 +347,27 @@ impl Grades<'_> {
         Ok(String::from_utf8(csv.into_inner()?)?)
     }
 
-    /// What could not be graded has no score, and then there is none in all: Gradescope leaves it to the teacher, as a
-    /// sum without it would count it as wrong.
+    /// What could not be graded is neither won nor lost: 0 of 0. Each test has to have a score, or there must be one in
+    /// all: "Output format" of Gradescope's autograder specification.
     fn gradescope(&self) -> Value {
         let tests = self.labs.iter().map(|(lab, marked)| {
-            let mut test =
-                json!({"name": lab.title, "number": lab.dir, "output": self.comment(lab, marked)});
-            if let Some(points) = self.points(lab, marked) {
-                test["score"] = json!(points);
-                test["max_score"] = json!(lab.points);
-                test["status"] = json!(if marked.verdict == Verdict::Pass {
-                    "passed"
-                } else {
-                    "failed"
-                });
+            let points = self.points(lab, marked);
+            let mut test = json!({
+                "name": lab.title, "number": lab.dir, "output": self.comment(lab, marked),
+                "score": points.unwrap_or(0), "max_score": points.map_or(0, |_| lab.points),
+            });
+            if points.is_some() {
+                let passed = marked.verdict == Verdict::Pass;
+                test["status"] = json!(if passed { "passed" } else { "failed" });
             }
             test
         });
         let time: Duration = self.labs.iter().map(|(_, marked)| marked.ran_in).sum();
-        let (got, gradable, all) = self.sums();
-        let mut results = json!({
+        json!({
+            "score": self.sums().0,
             "execution_time": time.as_secs_f64(),
             "output": self.table(),
             "tests": tests.collect::<Vec<_>>(),
-        });
-        if gradable == all {
-            results["score"] = json!(got);
-        }
-        results
+        })
     }
 }

@@ -8,6 +8,7 @@ pub mod init;
 pub mod list;
 pub mod predict;
 pub mod reset;
+mod scratch;
 pub mod show;
 pub mod solution;
 pub mod try_it;

@@ -6,7 +6,7 @@ use crate::catalog::Lab;
 use crate::progress::Prediction;
 use crate::sandbox::Start;
 use crate::verdict::{Checked, Missing, Stop};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, called};
 use anyhow::{Result, anyhow, ensure};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -32,7 +32,8 @@ pub fn run(workspace: &Workspace, args: &Args, json: bool) -> Result<Answer> {
         Some(answer) => answer.clone(),
         None if json || !io::stdin().is_terminal() => {
             let text = format!(
-                "{question}\nanswer with `lab predict {} --answer …`",
+                "{question}\nanswer with `{} predict {} --answer …`",
+                called(),
                 lab.name()
             );
             return Ok(Answer::new(

@@ -3,7 +3,7 @@
 use super::{Answer, chosen};
 use crate::catalog::Lab;
 use crate::progress::bar;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, called};
 use anyhow::Result;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ fn show(workspace: &Workspace, lab: &Lab) -> Result<Answer> {
     if !lab.needs.is_empty() {
         text += &format!("The host must have: {}\n", lab.needs.join(", "));
     }
-    text += &format!("Then: lab check {}", lab.name());
+    text += &format!("Then: {} check {}", called(), lab.name());
     let json = json!({
         "lab": lab.name(), "title": lab.title, "file": workspace.source(lab).display().to_string(), "task": task, "lesson": lab.lesson,
         "points": lab.points, "minutes": lab.minutes, "needs": lab.needs,

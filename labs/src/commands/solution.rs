@@ -1,7 +1,7 @@
 //! `lab solution`: one way to do it, for those who have done it.
 
 use super::{Answer, chosen};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, called};
 use anyhow::{Result, bail};
 use serde_json::json;
 
@@ -22,8 +22,9 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<Answer> {
     if !workspace.progress()?.has_passed(lab.name()) {
         if !args.give_up {
             bail!(
-                "{} is not passed yet: `lab hint {0}` helps, `lab solution {0} --give-up` shows it",
-                lab.name()
+                "{} is not passed yet: `{1} hint {0}` helps, `{1} solution {0} --give-up` shows it",
+                lab.name(),
+                called()
             );
         }
         workspace.change(|progress| {

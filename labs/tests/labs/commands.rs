@@ -48,14 +48,16 @@ fn init_makes_a_workspace_and_never_overwrites() -> Outcome {
 
 fn init_refuses_a_directory_with_something_else_in_it() -> Outcome {
     let workspace = Workspace::new();
-    let other = workspace.path().join("01-run");
+    let other = workspace.path().with_file_name("other");
+    let file = other.join("file");
+    fs::create_dir(&other).unwrap();
+    fs::write(&file, "").unwrap();
     workspace
         .bare(&["init"])
         .arg(&other)
         .assert()
         .code(2)
         .stderr(contains("not empty"));
-    let file = workspace.file("01-run");
     let shown = file.display().to_string();
     workspace
         .bare(&["init"])

@@ -101,6 +101,7 @@ impl Workspace {
         command
             .args(args)
             .current_dir(self.dir.path())
+            .env_remove("CARGO_PKG_NAME") // we are a test of cargo's, and not in the clone
             .env("CARGO_TARGET_DIR", target());
         command
     }

@@ -129,11 +129,11 @@ fn what_cannot_be_graded_is_not_green() -> Outcome {
         .args(["grade", "run", "--format", "gradescope", "--dir"])
         .arg(workspace.path());
     gradescope.env("CARGO_TARGET_DIR", common::target());
-    let results = String::from_utf8(gradescope.output().unwrap().stdout).unwrap();
-    assert!(
-        results.contains("tests") && !results.contains("score"),
-        "{results}"
-    );
+    let output = gradescope.output().unwrap().stdout;
+    let results: serde_json::Value = serde_json::from_slice(&output).unwrap();
+    let test = &results["tests"][0];
+    assert_eq!((&test["score"], &test["max_score"]), (&0.into(), &0.into()));
+    assert!(test["status"].is_null(), "{results:#}");
     Ok(())
 }
 
@@ -162,6 +162,19 @@ fn what_a_program_writes_is_quoted_plainly() -> Outcome {
             !said.contains("\\u001b") && !said.contains("&#x"),
             "{format}: {said}"
         );
+    }
+    // What the compiler says neither, which is in colours on a terminal.
+    fs::write(workspace.file("01-run"), "compile_error!(\"\u{fffe}\");").unwrap();
+    for format in ["table", "csv", "junit", "json", "gradescope"] {
+        let mut grade = workspace.lab(&["grade", "run", "--format", format]);
+        let output = grade.env("CLICOLOR_FORCE", "1").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            said.contains("compile") && said.contains("error: "),
+            "{format}: {said}"
+        );
+        assert!(!said.contains(['\u{fffe}', '\u{1b}']), "{format}: {said:?}");
+        assert!(!said.contains("\\u001b"), "{format}: {said}");
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod checks;
 mod commands;
 mod common;
 mod grade;
+mod handed_in;
 mod lacks;
 mod roots;
 mod watch;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         commands::all(),
         lacks::all(),
         grade::all(),
+        handed_in::all(),
         watch::all(),
         cheats::all(),
         roots::all(),
