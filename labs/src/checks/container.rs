@@ -253,9 +253,9 @@ record after {name}
         &name,
     )?;
     nothing_open(&mut run, command, "leaked")?;
+    run.no_mount_leaked()?;
     is_the_root(&run, command, &canary, ["root"; 4])?;
     own_proc(command, ["proc"; 2])?;
-    run.no_mount_leaked()?;
     // The command may be faster than the record.
     let file = format!("{HOME}/home/containers/{name}.json");
     let outside = run.outside();

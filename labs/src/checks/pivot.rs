@@ -68,12 +68,17 @@ pub fn is_the_root(
         "the root of its mount namespace is still the host's: a file of the host was found there",
         "the host's files are gone",
     )?;
-    if let Some(mount) = run.old_mounts(command)?.first() {
-        return fail(
-            old,
-            format!("still mounted, of the host's files: {}", mount.line),
-            "all of the old root is unmounted, and only the tree is mounted",
-        );
+    for (question, place) in [
+        ("mounts", "still mounted"),
+        ("beneath", "still mounted, beneath its root"),
+    ] {
+        if let Some(mount) = run.old_mounts(command, question)?.first() {
+            return fail(
+                old,
+                format!("{place}, of the host's files: {mount}"),
+                "all of the old root is unmounted, and only the tree is mounted",
+            );
+        }
     }
     let ways_out = |(number, _): &&(i32, PathBuf)| {
         let link = format!("/proc/{command}/fd/{number}");

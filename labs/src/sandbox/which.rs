@@ -5,6 +5,7 @@ use super::group::Group;
 use super::kernel::{self, Mount, Process};
 use super::run::{Run, SOON};
 use super::spec::{HOME, WRITABLE};
+use crate::ask::SHARED;
 use crate::sys;
 use crate::verdict::{Checked, fail};
 use anyhow::{Context, anyhow};
@@ -215,13 +216,14 @@ impl Run {
         }
     }
 
-    /// What is mounted in the mount namespace of a process of what was mounted when the sandbox came up; hidden below
-    /// another mount or not. The tree `rootfs` is given; what the kernel shows in /sys, and single devices, are no files
-    /// of the host's.
+    /// What is mounted in the mount namespace of a process of what was mounted when the sandbox came up, as lines of a
+    /// mountinfo. To the question `mounts` it is all below its root, hidden below another mount or not; to `beneath`, all
+    /// beneath that. The tree `rootfs` is given; what the kernel shows in /sys, and single devices, are no files of the
+    /// host's.
     ///
     /// # Errors
     /// If the mount namespace cannot be joined.
-    pub fn old_mounts(&self, pid: Pid) -> Checked<Vec<Mount>> {
+    pub fn old_mounts(&self, pid: Pid, question: &str) -> Checked<Vec<String>> {
         let below = |path: &str, top: &str| Path::new(path).starts_with(top);
         let is_given = |mount: &Mount, old: &Mount| {
             let root = match old.point.as_str() {
@@ -235,13 +237,16 @@ impl Run {
             let file = fs::symlink_metadata(kernel::seen_by(pid, &mount.point));
             file.is_ok_and(|file| file.file_type().is_char_device())
         };
-        let mut mounts = kernel::mounts_in(&self.ask(pid, &["mounts"])?);
+        let said = self.ask(pid, &[question])?;
+        let mut mounts = kernel::mounts_in(&said);
         mounts.retain(|mount| {
             let is_old = self.mounts.iter().any(|old| old.device == mount.device);
             let is_given = self.mounts.iter().any(|old| is_given(mount, old));
             is_old && !is_given && !is_device(mount)
         });
-        Ok(mounts)
+        let lines = mounts.into_iter().map(|mount| mount.line);
+        let shared = said.lines().filter(|line| *line == SHARED);
+        Ok(lines.chain(shared.map(str::to_owned)).collect())
     }
 
     /// No file is there that was not there when the sandbox came up.
