@@ -109,7 +109,28 @@ pub fn check(bench: &Bench) -> Checked {
         return fail("no-tmpfs", observed, "it is empty, as it was");
     }
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
-    super::passes_on_after(bench, &[&dir], "end")
+    for _ in 0..super::TRIES {
+        there_at_once(bench, &dir)?;
+    }
+    Ok(())
+}
+
+/// The first devices and links that the command sees.
+fn there_at_once(bench: &Bench, dir: &str) -> Checked {
+    let (devices, links) = (DEVICES.map(|(name, _)| name), LINKS.map(|(name, _)| name));
+    let all = [devices.as_slice(), &links].concat().join(" ");
+    // What is still to be bound is a plain file.
+    let look =
+        format!("cd {dir}; for name in {all}; do [ -c $name ] || [ -L $name ] && echo $name; done");
+    let said = super::says_at_once(bench, bench.spec(&[dir]), &look, "end")?;
+    let now = said.replace('\n', " ");
+    let observed = format!("when the command begins, this is there: {now:?}");
+    expect(
+        now == all,
+        "missing",
+        observed,
+        format!("{all}, made before"),
+    )
 }
 
 /// What is in it: the devices and links of the task, and what one may like to add, new and no link to the host's.

@@ -30,7 +30,13 @@ pub fn check(bench: &Bench) -> Checked {
     own_proc(command, ["no-proc", "old-proc"])?;
     // Process 1 of a namespace dies of no other signal from outside.
     super::ends_with(bench, &mut run, command, Signal::SIGKILL, "end")?;
-    super::passes_on(bench, "end")
+    for _ in 0..super::TRIES {
+        let look = "read -r pid rest </proc/self/stat; echo $pid";
+        let said = super::says_at_once(bench, bench.spec::<&str>(&[]), look, "end")?;
+        let observed = format!("when the command begins, /proc says that it is process {said}");
+        expect(said == "1", "old-proc", observed, "process 1")?;
+    }
+    Ok(())
 }
 
 /// Is /proc a proc, and that of a process's own PID namespace, in which it is alone? The findings are: it is something

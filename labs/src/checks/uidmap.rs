@@ -66,5 +66,24 @@ pub fn check(bench: &Bench) -> Checked {
         "deny",
     )?;
     super::ends_with(bench, &mut run, command, super::signal(), "end")?;
-    super::passes_on_after(bench, &[uid, gid], "end")
+    for _ in 0..super::TRIES {
+        mapped_at_once(bench, uid, gid)?;
+    }
+    Ok(())
+}
+
+/// The first ids that the command sees.
+fn mapped_at_once(bench: &Bench, uid: u64, gid: u64) -> Checked {
+    let look = "read -r uid rest </proc/self/uid_map; read -r gid rest </proc/self/gid_map; echo $uid:$gid";
+    let said = super::says_at_once(bench, bench.spec(&[uid, gid]), look, "end")?;
+    let (now_uid, now_gid) = said.split_once(':').unwrap_or_default();
+    for (id, now, wanted) in [("uid-map", now_uid, uid), ("gid-map", now_gid, gid)] {
+        let observed = match now {
+            "" => "when the command begins, the map is empty".to_owned(),
+            now => format!("when the command begins, the map is of {now}"),
+        };
+        let expected = format!("{wanted}, mapped before");
+        expect(now == wanted.to_string(), id, observed, expected)?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! A small host for one exercise: made, watched from outside, and removed.
 
 pub mod group;
+mod hold;
 pub mod inside;
 mod jail;
 pub mod kernel;
