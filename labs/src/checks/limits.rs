@@ -64,11 +64,14 @@ pub fn joins_before_exec(
     let file = limit
         .as_ref()
         .map_or("-", |limit| limit.file[usize::from(group.is_v2())]);
-    // Only what the shell does itself: to start a program takes it longer.
+    // Only what the shell does itself: to start a program takes it longer. The cgroup may be at any depth.
+    let dir = group.inside(controller);
     let tell = format!(
-        "for file in {}/*/{file}; do read -r limit <$file && echo limit:$file:$limit; done 2>/dev/null
-        while read -r line; do echo \"$line\"; done </proc/self/cgroup; exit {wanted}",
-        group.inside(controller)
+        "while read -r line; do
+            echo \"$line\"; file={dir}${{line#*{}}}/{file}
+            [ -e \"$file\" ] && read -r limit <\"$file\" && echo \"limit:$file:$limit\"
+        done </proc/self/cgroup; exit {wanted}",
+        group.above()
     );
     let mut run = bench.run(&[args, &["sh", "-c", &tell]].concat())?;
     let end = bench.over(&mut run)?;
@@ -86,7 +89,7 @@ pub fn joins_before_exec(
     )?;
     if let Some(Limit { value, finding, .. }) = limit {
         let place = place.unwrap_or_default();
-        let begin = format!("limit:{}/{place}/{file}:", group.inside(controller));
+        let begin = format!("limit:{dir}/{place}/{file}:");
         let output = run.output();
         let told = output.lines().find_map(|line| line.strip_prefix(&begin));
         let observed = format!(

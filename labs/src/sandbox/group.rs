@@ -176,8 +176,13 @@ impl Group {
     pub fn place_in(&self, text: &str, controller: &str) -> Option<String> {
         let controller = if self.v2 { "" } else { controller };
         let path = super::kernel::cgroup_in(text, controller)?;
-        let (_, below) = path.split_once(&format!("/{}/{BOX}", self.name))?;
+        let (_, below) = path.split_once(&self.above())?;
         Some(below.trim_start_matches('/').to_owned())
+    }
+
+    /// What stands before that in the path of a cgroup, after whatever is above us.
+    pub fn above(&self) -> String {
+        format!("/{}/{BOX}", self.name)
     }
 
     /// Makes a cgroup [`JAIL`] below it, with a limit by its names in v1 and v2. Returns the file, as it is called inside,

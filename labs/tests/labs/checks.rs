@@ -52,13 +52,15 @@ const THROUGH_OTHERS: [(&str, &str); 8] = [
             mount -t devpts -o newinstance,ptmxmode=666 devpts pts; mount -t tmpfs shm shm
             mount -t mqueue mqueue mqueue; cd /; exec \"$@\"' sh \"$@\"",
     ),
+    // Its cgroup is two levels down, and hidden from `*`. On v2 nothing has a limit before it is handed down.
     (
         "18-memory",
-        "box=$1/box; mkdir $box
+        "top=$1/.mine; box=$top/box; mkdir -p $box
+        [ ! -e $top/cgroup.subtree_control ] || echo +memory >$top/cgroup.subtree_control
         for limit in memory.max memory.limit_in_bytes; do [ ! -e $box/$limit ] || echo $2 >$box/$limit; done
         shift 2
         sh -c 'sleep 0.4; echo 0 >$0/cgroup.procs; exec \"$@\"' $box \"$@\"
-        status=$?; rmdir $box; exit $status",
+        status=$?; rmdir $box $top; exit $status",
     ),
     (
         "27-enter",
