@@ -54,7 +54,8 @@ pub struct Run {
     outside: Child,
     init: Pid,
     events: Receiver<Event>,
-    started: HashMap<usize, Pid>,
+    /// What has been started, by its place in the orders: the pid inside.
+    pub(super) started: HashMap<usize, i32>,
     ended: HashMap<usize, End>,
     main: usize,
     /// The orders.
@@ -184,7 +185,7 @@ impl Run {
             Event::Init(pid) => self.init = Pid::from_raw(pid),
             Event::Ready => self.ready = true,
             Event::Started(index, pid) => {
-                self.started.insert(index, Pid::from_raw(pid));
+                self.started.insert(index, pid);
             }
             Event::Ended(index, number) => {
                 let end = if number < 0 {

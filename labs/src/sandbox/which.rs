@@ -166,23 +166,31 @@ impl Run {
         }
     }
 
+    /// Is a process one that we run beside the learner's program? The program's own may have the same words as arguments.
+    fn is_companion(&self, process: &Process) -> bool {
+        // The sandbox tells the pids that it sees itself; they are the second in NSpid, after the host's.
+        let is_started = |pid: Pid| {
+            let pids = kernel::status(pid, "NSpid");
+            let inside = pids.split(' ').nth(1).and_then(|pid| pid.parse().ok());
+            let mut companions = 0..self.spec.companions.len();
+            inside.is_some() && companions.any(|index| self.started.get(&index) == inside.as_ref())
+        };
+        // In a PID namespace of its own it is process 1, a child of the one that was started.
+        let is_first = || kernel::status(process.pid, "NSpid").ends_with(" 1");
+        is_started(process.pid) || (is_first() && is_started(process.parent))
+    }
+
     /// What must hold when the learner's program has ended: nothing of it is left in the sandbox.
     ///
     /// # Errors
     /// `leak-process`, `leak-mount` or `leak-cgroup`.
     pub fn nothing_left(&mut self, group: Option<&Group>) -> Checked {
-        let companions: Vec<String> = self
-            .spec
-            .companions
-            .iter()
-            .flat_map(|start| start.argv.last().cloned())
-            .collect();
         let left = |run: &Run| -> Vec<Process> {
-            let processes = run.processes().into_iter();
-            let ours = |process: &Process| process.argv.iter().any(|arg| companions.contains(arg));
+            let mut processes = run.processes();
+            processes.retain(|process| {
+                !process.is_zombie() && !run.is_companion(process) && !is_ours(process)
+            });
             processes
-                .filter(|process| !process.is_zombie() && !ours(process) && !is_ours(process))
-                .collect()
         };
         // What has been killed is still seen for a moment; and who gets a new parent while we look may be overlooked.
         let again = Duration::from_millis(20);
