@@ -253,6 +253,12 @@ pub fn reap(child: Option<Pid>) -> nix::Result<(Pid, i32)> {
     }
 }
 
+/// kill(2) with any signal: nix's knows no real-time signals.
+pub fn send(pid: Pid, number: i32) -> nix::Result<()> {
+    // SAFETY: numbers only.
+    Errno::result(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
+}
+
 /// Ends this process by a signal, as a child of ours ended.
 pub fn die_of(number: i32) {
     // SAFETY: numbers only; what takes the place of a handler is the default action.

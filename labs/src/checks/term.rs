@@ -5,14 +5,15 @@ use crate::bench::Bench;
 use crate::sandbox::kernel::{Process, catches, cpu_time_of_all, wants_to_run};
 use crate::sandbox::run::SOON;
 use crate::sandbox::{End, Run};
+use crate::sys::{random, send};
 use crate::verdict::{Checked, expect, fail};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::time::{Duration, Instant};
 
-/// What must not end it: all that somebody sends to a program that runs. SIGKILL and SIGSTOP have no handlers, and some stand
-/// for a fault of the program itself. Process 1 cannot be stopped either.
-const OTHERS: [Signal; 22] = [
+/// What must not end it: all that somebody sends to a program that runs. SIGKILL and SIGSTOP have no handlers; for SIGSEGV
+/// and SIGBUS every program in Rust has some, which are not the learner's. Process 1 cannot be stopped either.
+const OTHERS: [Signal; 26] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -35,12 +36,20 @@ const OTHERS: [Signal; 22] = [
     Signal::SIGXCPU,
     Signal::SIGXFSZ,
     Signal::SIGTRAP,
+    Signal::SIGABRT,
+    Signal::SIGSYS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
 ];
 
 pub fn check(bench: &Bench) -> Checked {
     let wanted = status();
     let mut spec = bench.spec(&[wanted]);
     spec.main.jail.pid = true;
+    // A second one, older and left alone: it still waits when the first has ended, unless it ends by itself.
+    let mut alone = bench.start(spec.clone())?;
+    let program = alone.first()?;
+    is_ready(&mut alone, program, Signal::SIGTERM)?;
     let mut run = bench.start(spec)?;
     let program = run.first()?;
     is_ready(&mut run, program, Signal::SIGTERM)?;
@@ -52,8 +61,14 @@ pub fn check(bench: &Bench) -> Checked {
             "it waits for SIGTERM",
         );
     }
-    for number in 0..OTHERS.len() {
-        stays(&mut run, program, &OTHERS[..=number])?;
+    let mut others: Vec<i32> = OTHERS.iter().map(|signal| *signal as i32).collect();
+    others.push(real_time_signal());
+    for number in 0..others.len() {
+        let stays = stays(&mut run, program, &others[..=number]);
+        if stays.is_err() {
+            waits(&mut alone)?; // or it was not the signal
+        }
+        stays?;
     }
     run.signal(program, Signal::SIGTERM).ok();
     let end = run.wait_for(SOON, |run| {
@@ -68,6 +83,7 @@ pub fn check(bench: &Bench) -> Checked {
         if handler { "a" } else { "no" }
     );
     expect(end.is_some(), "ignored", observed, "it ends")?;
+    waits(&mut alone)?;
     let end = bench.over(&mut run)?;
     expect(
         end == End::Exited(wanted),
@@ -103,9 +119,21 @@ fn is_idle(run: &mut Run) -> Checked {
     )
 }
 
+/// Nobody has sent it a signal, and it has not ended.
+fn waits(alone: &mut Run) -> Checked {
+    match alone.has_ended()? {
+        Some(end) => fail(
+            "ended",
+            format!("{end}, of a second one, to which nobody has sent a signal"),
+            "it waits for SIGTERM, however long",
+        ),
+        None => Ok(()),
+    }
+}
+
 /// The last of these signals does not end it, nor those before, which it may have been slow to act on.
-fn stays(run: &mut Run, program: Pid, signals: &[Signal]) -> Checked {
-    run.signal(program, signals[signals.len() - 1]).ok(); // it may have ended just now
+fn stays(run: &mut Run, program: Pid, signals: &[i32]) -> Checked {
+    send(program, signals[signals.len() - 1]).ok(); // it may have ended just now
     // The signal wakes it, if it is not dropped. Then it ends, or sleeps again.
     std::thread::sleep(Duration::from_millis(10));
     let ended = run.wait_for(Duration::from_secs(1), |run| match Process::of(program) {
@@ -114,10 +142,23 @@ fn stays(run: &mut Run, program: Pid, signals: &[Signal]) -> Checked {
     })?;
     match ended.flatten() {
         Some(end) => {
-            let names: Vec<_> = signals.iter().map(|signal| signal.as_str()).collect();
+            let names: Vec<_> = signals.iter().map(|number| name(*number)).collect();
             let observed = format!("{end}, after {}", names.join(", "));
             fail("other-signal", observed, "only SIGTERM ends it")
         }
         None => Ok(()),
+    }
+}
+
+/// Any real-time signal but the first, which some C library may use for itself: signal(7).
+fn real_time_signal() -> i32 {
+    let (first, last) = (libc::SIGRTMIN() + 1, libc::SIGRTMAX());
+    first + (random() % (last - first + 1) as u64) as i32
+}
+
+fn name(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => signal.to_string(),
+        Err(_) => format!("the real-time signal {number}"),
     }
 }
