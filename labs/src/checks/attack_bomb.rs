@@ -1,5 +1,6 @@
 //! `attack-bomb`: as many processes as it can get, until a limit stops it.
 
+use super::all_sleep;
 use crate::bench::Bench;
 use crate::sandbox::Run;
 use crate::sandbox::kernel::Process;
@@ -30,15 +31,16 @@ pub fn check(bench: &Bench) -> Checked {
     run.wait_for(Duration::from_secs(2), |run| {
         (living(run) > number).then_some(())
     })?;
+    let wanted = format!("{number}, which stay");
     std::thread::sleep(Duration::from_millis(50));
     let now = children(&run);
-    expect(
-        now == number,
-        "too-few",
-        format!("{now} children{}", run.said()),
-        format!("{number}, which stay"),
-    )?;
+    let observed = format!("{now} children{}", run.said());
+    expect(now == number, "too-few", observed, &wanted)?;
     all_sleep(&mut run)?;
+    std::thread::sleep(Duration::from_millis(500));
+    let now = children(&run);
+    let observed = format!("after half a second {now} children{}", run.said());
+    expect(now == number, "too-few", observed, wanted)?;
     drop(run);
 
     const LIMIT: usize = 12;
@@ -64,22 +66,4 @@ pub fn check(bench: &Bench) -> Checked {
         format!("{LIMIT}, the limit: it keeps what it got"),
     )?;
     all_sleep(&mut run)
-}
-
-/// The program and its children sleep, once they have all they can get.
-fn all_sleep(run: &mut Run) -> Checked {
-    let awake = |run: &Run| {
-        let processes = run.processes();
-        let awake = processes.iter().filter(|process| process.state == 'R');
-        awake.count()
-    };
-    let sleep = run.wait_for(Duration::from_secs(2), |run| {
-        (awake(run) == 0).then_some(())
-    })?;
-    expect(
-        sleep.is_some(),
-        "busy",
-        format!("{} of its processes run", awake(run)),
-        "all sleep",
-    )
 }

@@ -1,5 +1,6 @@
 //! `attack-memory`: uses memory, until a limit stops it.
 
+use super::all_sleep;
 use crate::bench::Bench;
 use crate::sandbox::group::JAIL;
 use crate::sandbox::kernel::below;
@@ -47,7 +48,7 @@ pub fn check(bench: &Bench) -> Checked {
     bench.over(&mut run).map(drop)
 }
 
-/// It uses as much, and keeps it for a while that is long enough on a slow machine.
+/// It uses as much, keeps it for a while that is long enough on a slow machine, and sleeps.
 fn eats(bench: &Bench, mib: u64, keep: Duration) -> Checked {
     let mut run = bench.run(&[mib])?;
     let program = run.program()?;
@@ -69,7 +70,8 @@ fn eats(bench: &Bench, mib: u64, keep: Duration) -> Checked {
         format!("{mib} MiB"),
     )?;
     let keeps = eaten.is_some() && now >= mib;
-    expect(keeps, "not-eaten", observed, format!("{mib} MiB"))
+    expect(keeps, "not-eaten", observed, format!("{mib} MiB"))?;
+    all_sleep(&mut run)
 }
 
 /// What the program and its children have in memory, in MiB; what they share counts once: proc_pid_smaps(5), Pss.

@@ -173,6 +173,25 @@ fn is_ready(run: &mut Run, program: Pid, signal: Signal) -> Checked {
     Ok(())
 }
 
+/// The program and its children sleep, once they have all they can get.
+fn all_sleep(run: &mut Run) -> Checked {
+    let awake = |run: &Run| {
+        let processes = run.processes().into_iter();
+        processes
+            .filter(|process| wants_to_run(process.pid))
+            .count()
+    };
+    let sleep = run.wait_for(Duration::from_secs(2), |run| {
+        (awake(run) == 0).then_some(())
+    })?;
+    expect(
+        sleep.is_some(),
+        "busy",
+        format!("{} of its processes run", awake(run)),
+        "all sleep",
+    )
+}
+
 /// The highest descriptor in a sandbox, which gets this `ulimit -n` for that, or as many as we may have.
 fn highest(spec: &mut Spec, wanted: u64) -> Checked<i32> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
