@@ -9,6 +9,9 @@ use crate::verdict::{Checked, expect};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
+/// How long nothing may change after a signal that came before.
+const A_WHILE: Duration = Duration::from_millis(400);
+
 pub fn check(bench: &Bench) -> Checked {
     let group = bench.group()?;
     let mark = secret();
@@ -49,6 +52,10 @@ pub fn check(bench: &Bench) -> Checked {
             "none",
         )?;
         let before = cpu_time(command);
+        run.signal(program, Signal::SIGUSR1)?;
+        let goes_on = run.wait_for(A_WHILE, |_| (cpu_time(command) > before + 10).then_some(()))?;
+        let observed = "SIGUSR1 came a second time, and the command goes on";
+        expect(goes_on.is_none(), "not-frozen", observed, still)?;
 
         run.signal(program, Signal::SIGUSR2)?;
         let goes_on = run.wait_for(SOON, |_| (cpu_time(command) > before + 10).then_some(()))?;
@@ -56,6 +63,15 @@ pub fn check(bench: &Bench) -> Checked {
             goes_on.is_some(),
             "not-thawed",
             format!("the kernel says {:?}", state()),
+            "the command goes on",
+        )?;
+        run.signal(program, Signal::SIGUSR2)?;
+        let frozen = run.wait_for(A_WHILE, |_| (state() == still).then_some(()))?;
+        let observed = format!("SIGUSR2 came a second time, and the kernel says {still:?}");
+        expect(
+            frozen.is_none(),
+            "not-thawed",
+            observed,
             "the command goes on",
         )?;
     }
