@@ -12,7 +12,7 @@ pub fn check(bench: &Bench) -> Checked {
     let sleep = unique_sleep();
     let mut spec = bench.spec(&["sleep", &sleep]);
     let somewhere = |from: u64, to: u64| (from + random() % (to - from)) as i32;
-    let last = highest(&mut spec, 4096)?;
+    let last = highest(&mut spec, 8192 + random() % 8192)?;
     spec.main.jail.leaks = vec![3, somewhere(10, 90), somewhere(150, 250), last];
     let mut run = bench.start(spec)?;
     let command = run.command(&sleep)?;

@@ -2,7 +2,7 @@
 
 use super::pivot::is_the_root;
 use super::proc::own_proc;
-use super::{nothing_open, secret, status};
+use super::{highest, nothing_open, secret, status};
 use crate::bench::Bench;
 use crate::sandbox::kernel::{namespace, open_inside, read_inside, status as field};
 use crate::sandbox::run::SOON;
@@ -221,7 +221,9 @@ record after {name}
     let mut spec = script(bench, &mark, &text);
     spec.files.push((canary.clone(), "outside".into()));
     spec.files.push(("go".into(), String::new()));
-    spec.main.jail.leaks = vec![100 + (random() % 100) as i32];
+    let last = highest(&mut spec, 8192)?;
+    let (few, many) = (101 + random() % 99, 300 + random() % (last as u64 - 299));
+    spec.main.jail.leaks = vec![few as i32, many as i32];
     let mut run = bench.start(spec)?;
     let command = run.command(&sleep)?;
     for name in ["pid", "mnt", "uts", "ipc"] {

@@ -1,6 +1,7 @@
 //! Programs that mean no good: what they try does not get out of the sandbox, and ends with the check.
 
 use crate::common::{self, Ended, Outcome, Skip, Workspace, need_checks};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::str::contains;
@@ -21,6 +22,7 @@ crate::tests![
     who_interrupts_a_check_or_a_build_leaves_nothing,
     nothing_is_written_through_a_students_links,
     pipes_and_devices_of_a_student_hold_nobody_up,
+    who_counts_descriptors_up_to_a_number_has_too_few,
 ];
 
 /// A solution of 01-run that runs its argument as a shell script.
@@ -326,5 +328,30 @@ fn pipes_and_devices_of_a_student_hold_nobody_up() -> Outcome {
         let mut lab = workspace.lab(args);
         lab.timeout(Duration::from_secs(60)).assert().code(status);
     }
+    Ok(())
+}
+
+/// Where more are allowed, the last descriptor is not one that could be known.
+fn who_counts_descriptors_up_to_a_number_has_too_few() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if most <= 8192 {
+        return Err(Skip(format!("8193 open files: {most} are allowed")));
+    }
+    let source = "use std::os::unix::process::{CommandExt, ExitStatusExt};
+    fn main() {
+        let args: Vec<String> = std::env::args().skip(1).collect();
+        let close = || {
+            (3..4096).for_each(|number| drop(unsafe { libc::close(number) }));
+            Ok(())
+        };
+        let mut command = std::process::Command::new(&args[0]);
+        let status = unsafe { command.args(&args[1..]).pre_exec(close).status().unwrap() };
+        std::process::exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap()))
+    }";
+    fs::write(workspace.file("25-close"), source).unwrap();
+    let checked = workspace.json(&["check", "close"]).1;
+    assert_eq!(checked["finding"], "leaked", "{checked:#}");
     Ok(())
 }
