@@ -38,8 +38,9 @@ impl Short {
 }
 
 pub fn check(bench: &Bench) -> Checked {
-    // So many that no few workers do.
     let long: Vec<String> = (0..6 + random() % 3).map(|_| unique_sleep()).collect();
+    // So many more that no few workers do. They do not fail, or the sum of all statuses could begin anew.
+    let more: Vec<String> = (0..14 + random() % 6).map(|_| unique_sleep()).collect();
     // There is one of each kind at least, so that who leaves a kind out is wrong. A status is larger than the number of
     // failures, and no sum comes near 256, where it would begin anew: so no sum, with signals or without, is that number.
     let failing = 1 + random() % 2;
@@ -51,6 +52,7 @@ pub fn check(bench: &Bench) -> Checked {
         .iter()
         .map(|sleep| format!("exec sleep {sleep}"))
         .collect();
+    lines.extend(more.iter().map(|sleep| format!("sleep {sleep}; true")));
     lines.extend(short.iter().map(|short| short.line.clone()));
     let mut spec = bench.spec(&lines);
     let marks = short
@@ -60,9 +62,10 @@ pub fn check(bench: &Bench) -> Checked {
     let mut run = bench.start(spec)?;
     run.command(&long[0])?;
     let mut running = Vec::new();
-    for (number, sleep) in long.iter().enumerate() {
+    for (number, sleep) in long.iter().chain(&more).enumerate() {
         running.extend(run.find(sleep)?.map(|process| process.pid));
-        let observed = format!("of {} long commands only {number} run", long.len());
+        let all = long.len() + more.len();
+        let observed = format!("of {all} long commands only {number} run");
         expect(
             running.len() > number,
             "one-by-one",
@@ -87,7 +90,7 @@ pub fn check(bench: &Bench) -> Checked {
     for command in &running[1..] {
         run.signal(*command, Signal::SIGKILL)?;
     }
-    let ended = running.len() as u64;
+    let ended = long.len() as u64;
     let failures = 1 + failing + killed + ended;
     let (end, wanted) = (bench.over(&mut run)?, End::Exited(failures as i32));
     let observed = format!(
