@@ -102,6 +102,10 @@ pub fn all() -> Vec<Trial> {
         right_as_another_program_passes,
     ));
     trials.push(trial(
+        "checks::right_with_a_descriptor_for_the_signal_passes".into(),
+        right_with_a_descriptor_for_the_signal_passes,
+    ));
+    trials.push(trial(
         "checks::right_with_children_that_are_another_program_passes".into(),
         right_with_children_that_are_another_program_passes,
     ));
@@ -207,6 +211,27 @@ fn right_as_another_program_passes() -> Outcome {
             while :; do sleep 0.1; done\";
         let args = std::env::args().skip(1);
         panic!(\"{}\", start(\"sh\").args([\"-c\", script, \"sh\"]).args(args).exec())
+    }";
+    right("03-term", source)
+}
+
+/// A thread reads SIGTERM from a descriptor: there is no handler, and the first thread blocks the signal a moment later.
+fn right_with_a_descriptor_for_the_signal_passes() -> Outcome {
+    let source = "use nix::sys::signal::{SigSet, Signal};
+    fn main() {
+        let status: i32 = std::env::args().nth(1).unwrap().parse().unwrap();
+        let signals = SigSet::from(Signal::SIGTERM);
+        let listener = std::thread::spawn(move || {
+            signals.thread_block().unwrap();
+            let mut buffer = [0u8; 128];
+            unsafe {
+                let signal = libc::signalfd(-1, signals.as_ref(), 0);
+                while libc::read(signal, buffer.as_mut_ptr().cast(), 128) != 128 {}
+            }
+            std::process::exit(status)
+        });
+        signals.thread_block().unwrap();
+        listener.join().unwrap()
     }";
     right("03-term", source)
 }
