@@ -2,7 +2,7 @@
 
 use crate::catalog::Lab;
 use crate::package::Program;
-use crate::sandbox::run::SOON;
+use crate::sandbox::run::{LARGEST_FILE, SOON};
 use crate::sandbox::spec::HOME;
 use crate::sandbox::{Group, Jail, Run, Spec, Start};
 use crate::sys;
@@ -119,7 +119,7 @@ impl Bench {
     /// If the host cannot do it.
     pub fn prepare(&self, mut spec: Spec) -> Checked<Run> {
         spec.rlimits
-            .extend([(libc::RLIMIT_FSIZE, 64 << 20), (libc::RLIMIT_CORE, 0)]);
+            .extend([(libc::RLIMIT_FSIZE, LARGEST_FILE), (libc::RLIMIT_CORE, 0)]);
         match &self.group {
             Ok(group) => {
                 spec.join = group.join();

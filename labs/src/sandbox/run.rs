@@ -27,6 +27,9 @@ pub const SOON: Duration = Duration::from_secs(5);
 /// How much of what an exercise prints is looked at, in bytes.
 const OUTPUT: u64 = 1 << 16;
 
+/// How large a file may be that an exercise makes, or prints to, in bytes.
+pub const LARGEST_FILE: u64 = 64 << 20;
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -41,6 +44,13 @@ impl std::fmt::Display for End {
         match self {
             End::Exited(status) => write!(f, "exit status {status}"),
             End::Killed(number) => match Signal::try_from(*number) {
+                Ok(Signal::SIGXFSZ) => {
+                    let most = LARGEST_FILE >> 20;
+                    write!(
+                        f,
+                        "killed by SIGXFSZ: no file, nor what it prints, may be larger than {most} MiB"
+                    )
+                }
                 Ok(signal) => write!(f, "killed by {signal}"),
                 Err(_) => write!(f, "killed by signal {number}"),
             },

@@ -23,6 +23,7 @@ crate::tests![
     nothing_is_written_through_a_students_links,
     pipes_and_devices_of_a_student_hold_nobody_up,
     who_counts_descriptors_up_to_a_number_has_too_few,
+    who_prints_without_end_is_told,
 ];
 
 /// A solution of 01-run that runs its argument as a shell script.
@@ -353,5 +354,20 @@ fn who_counts_descriptors_up_to_a_number_has_too_few() -> Outcome {
     fs::write(workspace.file("25-close"), source).unwrap();
     let checked = workspace.json(&["check", "close"]).1;
     assert_eq!(checked["finding"], "leaked", "{checked:#}");
+    Ok(())
+}
+
+fn who_prints_without_end_is_told() -> Outcome {
+    let workspace = Workspace::new();
+    need_checks(&workspace)?;
+    let source = "use std::io::Write;
+    fn main() { while std::io::stdout().write_all(&[b'x'; 1 << 16]).is_ok() {} }";
+    fs::write(workspace.file("01-run"), source).unwrap();
+    let checked = workspace.json(&["check", "run"]).1;
+    let observed = checked["observed"].as_str().unwrap();
+    assert!(
+        observed.contains("what it prints, may be larger than 64 MiB"),
+        "{observed}"
+    );
     Ok(())
 }
