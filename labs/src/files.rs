@@ -2,7 +2,7 @@
 //! to, a device without an end.
 
 use anyhow::{Context, Result, ensure};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -73,6 +73,33 @@ pub fn is_no_link(dir: &Path) -> Result<()> {
         dir.display()
     );
     Ok(())
+}
+
+/// Waits for a lock, and calls `wait` first if somebody else has it. Some file systems of other machines have no
+/// locks; cargo goes on without as well.
+///
+/// # Errors
+/// If it is interrupted.
+pub fn lock(file: &File, wait: impl Fn()) -> io::Result<()> {
+    let taken = match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            wait();
+            file.lock()
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+        Ok(()) => Ok(()),
+    };
+    let without = [libc::ENOLCK, libc::ENOSYS, libc::EOPNOTSUPP];
+    match taken {
+        Err(error)
+            if without
+                .iter()
+                .any(|errno| error.raw_os_error() == Some(*errno)) =>
+        {
+            Ok(())
+        }
+        taken => taken,
+    }
 }
 
 /// Not through a link, and without waiting for the other end of a pipe: open(2).

@@ -186,13 +186,12 @@ impl Package {
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let lock = files::plain(File::options().create(true).append(true)).open(&path);
         let lock = lock.with_context(|| path.display().to_string())?;
-        if lock.try_lock().is_err() {
+        files::lock(&lock, || {
             eprintln!(
                 "note: waiting for another `lab` that builds in {}",
                 dir.display()
             );
-            lock.lock()?;
-        }
+        })?;
         Ok(lock)
     }
 

@@ -187,7 +187,7 @@ impl Workspace {
         let path = self.dir.join(".lab/lock");
         let lock = files::plain(File::options().create(true).append(true)).open(&path);
         let lock = lock.with_context(|| path.display().to_string())?;
-        lock.lock()?;
+        files::lock(&lock, || ())?;
         let mut progress = self.progress()?;
         let answer = change(&mut progress)?;
         progress.write(&self.progress_file())?;
