@@ -157,7 +157,7 @@ impl Marked {
 
     /// For programs.
     pub fn json(&self, lab: &Lab) -> Value {
-        let mut value = json!({"lab": lab.name(), "title": lab.title, "points": lab.points});
+        let mut value = json!({"lab": lab.name(), "title": lab.title, "of_points": lab.points});
         if let (Value::Object(value), Ok(Value::Object(verdict))) =
             (&mut value, serde_json::to_value(&self.verdict))
         {

@@ -296,7 +296,6 @@ impl Grades<'_> {
     fn json(&self) -> Value {
         let labs = self.labs.iter().map(|(lab, marked)| {
             let mut value = marked.json(lab);
-            value["of_points"] = json!(lab.points);
             value["points"] = json!(self.points(lab, marked));
             value["gave_up"] = json!(self.gave_up(lab));
             value

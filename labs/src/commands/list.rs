@@ -43,7 +43,7 @@ pub fn run(workspace: &Workspace) -> Result<Answer> {
             lab.dir, lab.points, lab.minutes, lab.title
         );
         labs.push(json!({
-            "lab": lab.name(), "dir": lab.dir, "title": lab.title, "lesson": lab.lesson, "points": lab.points,
+            "lab": lab.name(), "dir": lab.dir, "title": lab.title, "lesson": lab.lesson, "of_points": lab.points,
             "minutes": lab.minutes, "needs": lab.needs, "layer": lab.layer, "state": word,
         }));
     }

@@ -50,7 +50,7 @@ fn show(workspace: &Workspace, lab: &Lab) -> Result<Answer> {
     text += &format!("Then: {} check {}", called(), lab.name());
     let json = json!({
         "lab": lab.name(), "title": lab.title, "file": workspace.source(lab).display().to_string(), "task": task, "lesson": lab.lesson,
-        "points": lab.points, "minutes": lab.minutes, "needs": lab.needs,
+        "of_points": lab.points, "minutes": lab.minutes, "needs": lab.needs,
     });
     Ok(Answer::new(text, json))
 }

@@ -34,6 +34,19 @@ fn grade_builds_and_looks_again_in_every_format() -> Outcome {
         (0, Some(5), Some(20)),
         "{grades}"
     );
+    // What it is worth has another name than what one has got.
+    assert_eq!(
+        (
+            &grades["labs"][2]["points"],
+            &grades["labs"][2]["of_points"]
+        ),
+        (&0.into(), &10.into())
+    );
+    let checked = workspace.json(&["check", "run"]).1;
+    assert!(
+        checked["points"].is_null() && checked["of_points"] == 5,
+        "{checked}"
+    );
     let said = |format: &str| {
         let output = workspace
             .lab(&["grade", "hostname", "run", "hostname", "--format", format])
