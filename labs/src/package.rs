@@ -245,7 +245,8 @@ impl Package {
 struct Said {
     artifacts: HashMap<String, Artifact>,
     errors: HashMap<String, String>,
-    stderr: String,
+    /// Of the crates that all programs need, and what cargo said itself.
+    others: String,
 }
 
 impl Said {
@@ -253,7 +254,7 @@ impl Said {
         let mut said = Said {
             artifacts: HashMap::new(),
             errors: HashMap::new(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            others: String::new(),
         };
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let message: Value = serde_json::from_str(line).unwrap_or_default();
@@ -262,9 +263,13 @@ impl Said {
                 said.artifacts.insert(name.to_owned(), artifact);
             } else if message["message"]["level"] == "error" {
                 let rendered = message["message"]["rendered"].as_str().unwrap_or_default();
-                *said.errors.entry(name.to_owned()).or_default() += rendered;
+                match message["target"]["kind"][0] == "bin" {
+                    true => *said.errors.entry(name.to_owned()).or_default() += rendered,
+                    false => said.others += rendered,
+                }
             }
         }
+        said.others += &String::from_utf8_lossy(&output.stderr);
         said
     }
 
@@ -273,13 +278,13 @@ impl Said {
     /// # Errors
     /// If it was not the compiler that failed.
     fn why_not(&self, name: &str, of: usize) -> Result<String> {
-        let stderr = &self.stderr;
+        let others = &self.others;
         match self.errors.get(name) {
             Some(text) => Ok(text.clone()),
-            None if of == 1 && stderr.contains("could not compile `exercises`") => {
-                Ok(stderr.clone()) // the linker
+            None if of == 1 && others.contains("could not compile `exercises`") => {
+                Ok(others.clone()) // the linker
             }
-            None => bail!("cargo cannot build {name}:\n{stderr}"),
+            None => bail!("cargo cannot build {name}:\n{others}"),
         }
     }
 }

@@ -259,7 +259,9 @@ impl Grades<'_> {
                 format!("{finding}: observed {observed}, expected {expected}")
             }
             Verdict::Skip(missing) => format!("not graded: {}; {}", missing.lacks, missing.todo),
-            Verdict::Error { reason } => format!("not graded, the check broke: {reason}"),
+            Verdict::Error { reason } => {
+                format!("not graded, the check broke: {}", printable(reason))
+            }
         }
     }
 

@@ -13,6 +13,7 @@ crate::tests![
     reset_on_a_full_disk_changes_nothing,
     hint_on_a_full_disk_helps_all_the_same,
     a_file_system_without_locks_will_do,
+    without_a_linker_the_cause_is_said,
     an_answer_that_cannot_be_kept_is_given_all_the_same,
     without_room_for_what_a_program_prints_nothing_is_judged,
     with_too_few_open_files_nothing_is_judged,
@@ -134,6 +135,30 @@ fn a_file_system_without_locks_will_do() -> Outcome {
     };
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("fn main"), "{output:?}");
+    Ok(())
+}
+
+/// It fails at the crates that all programs need, of which cargo itself says only that they failed.
+fn without_a_linker_the_cause_is_said() -> Outcome {
+    let workspace = Workspace::new();
+    let programs = workspace.path().with_file_name("bin");
+    fs::create_dir(&programs).unwrap();
+    let script = "for name in timeout rustc; do ln -s $(command -v $name) $0; done";
+    let mut links = Command::new("sh");
+    assert!(
+        links
+            .args(["-c", script])
+            .arg(&programs)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut check = workspace.lab(&["check", "run"]);
+    check
+        .env("PATH", &programs)
+        .env("CARGO_TARGET_DIR", workspace.path().join("target"));
+    let said = contains("cargo cannot build run").and(contains("linker `cc` not found"));
+    check.assert().code(2).stdout(said);
     Ok(())
 }
 
