@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 tests![
     the_scripts_are_sound,
@@ -459,12 +460,15 @@ fn on_a_copy_of_the_host(home: &Home, script: &str) -> Result<(i32, String), cra
     if !api.exists() {
         skip("needs minirun-api: cargo build --workspace")?;
     }
-    let bin = run_dir().join("deployed");
-    if !bin.exists() {
+    // Copied once; who comes meanwhile waits until both are whole.
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    let bin = PROGRAMS.get_or_init(|| {
+        let bin = run_dir().join("deployed");
         fs::create_dir_all(&bin).unwrap();
         fs::copy(&built, bin.join("minirun")).unwrap();
         fs::copy(&api, bin.join("minirun-api")).unwrap();
-    }
+        bin
+    });
     fs::write(home.beside("script"), script).unwrap();
     let mounts = format!(
         "mkdir $dir/top $dir/new && mount -t tmpfs tmpfs $dir/top && mkdir $dir/top/upper $dir/top/work &&
