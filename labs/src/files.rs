@@ -75,12 +75,14 @@ pub fn is_no_link(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Waits for a lock, and calls `wait` first if somebody else has it. Some file systems of other machines have no
-/// locks; cargo goes on without as well.
+/// Waits for the lock on a file, which is made if need be, and calls `wait` first if somebody else has it. It is held until
+/// the file is dropped. Some file systems of other machines have no locks; cargo goes on without as well.
 ///
 /// # Errors
-/// If it is interrupted.
-pub fn lock(file: &File, wait: impl Fn()) -> io::Result<()> {
+/// If the file cannot be opened, or waiting is interrupted.
+pub fn lock(path: &Path, wait: impl Fn()) -> Result<File> {
+    let file = plain(File::options().create(true).append(true)).open(path);
+    let file = file.with_context(|| path.display().to_string())?;
     let taken = match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
             wait();
@@ -89,16 +91,10 @@ pub fn lock(file: &File, wait: impl Fn()) -> io::Result<()> {
         Err(TryLockError::Error(error)) => Err(error),
         Ok(()) => Ok(()),
     };
-    let without = [libc::ENOLCK, libc::ENOSYS, libc::EOPNOTSUPP];
+    let without = [libc::ENOLCK, libc::ENOSYS, libc::EOPNOTSUPP].map(Some);
     match taken {
-        Err(error)
-            if without
-                .iter()
-                .any(|errno| error.raw_os_error() == Some(*errno)) =>
-        {
-            Ok(())
-        }
-        taken => taken,
+        Err(error) if !without.contains(&error.raw_os_error()) => Err(error.into()),
+        _ => Ok(file),
     }
 }
 

@@ -58,7 +58,7 @@ impl Program {
 }
 
 impl Package {
-    /// The package in `dir`; what is built goes to `target`, or below `dir`.
+    /// The package in `dir`; what is built goes to `target`, else where `CARGO_TARGET_DIR` says, else below `dir`.
     pub fn at(dir: &Path, target: Option<PathBuf>) -> Package {
         Package {
             dir: dir.to_owned(),
@@ -182,17 +182,11 @@ impl Package {
     fn lock(&self) -> Result<File> {
         let dir = self.target_dir()?;
         let _owner = AsOwner::of(&self.dir)?;
-        let path = dir.join("lab.lock");
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-        let lock = files::plain(File::options().create(true).append(true)).open(&path);
-        let lock = lock.with_context(|| path.display().to_string())?;
-        files::lock(&lock, || {
-            eprintln!(
-                "note: waiting for another `lab` that builds in {}",
-                dir.display()
-            );
-        })?;
-        Ok(lock)
+        files::lock(&dir.join("lab.lock"), || {
+            let dir = dir.display();
+            eprintln!("note: waiting for another `lab` that builds in {dir}");
+        })
     }
 
     /// cargo in this directory, as its owner. Beside it, what to call it in an error.

@@ -6,7 +6,7 @@ use crate::owner::AsOwner;
 use crate::package::{Built, Package};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail, ensure};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What `lab init` makes unless another name is given.
@@ -184,10 +184,7 @@ impl Workspace {
     pub fn change<T>(&self, change: impl FnOnce(&mut Progress) -> Result<T>) -> Result<T> {
         let _owner = self.as_owner()?;
         is_no_link(&self.dir.join(".lab"))?;
-        let path = self.dir.join(".lab/lock");
-        let lock = files::plain(File::options().create(true).append(true)).open(&path);
-        let lock = lock.with_context(|| path.display().to_string())?;
-        files::lock(&lock, || ())?;
+        let _lock = files::lock(&self.dir.join(".lab/lock"), || ())?;
         let mut progress = self.progress()?;
         let answer = change(&mut progress)?;
         progress.write(&self.progress_file())?;

@@ -1,5 +1,5 @@
-//! `lab grade`: everything is built and checked anew, in a package of its own, of which only the learner's `main.rs` files
-//! are the learner's. What this host cannot tell is neither right nor wrong, and is left out of the sum.
+//! `lab grade`: everything is built and checked anew, in a package of its own, of which only the sources, `main.rs` and the
+//! modules beside it, are the learner's. What this host cannot tell is neither right nor wrong, and is left out of the sum.
 
 use super::Answer;
 use super::scratch::Scratch;
